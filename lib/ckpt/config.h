@@ -1,0 +1,40 @@
+/*
+ * What a checkpoint says of its model: "vqa.config" and "vqa.answers" of the safetensors metadata (vqa-checkpoint(5)).
+ * Every program takes sizes from here.
+ */
+#ifndef VQA_CKPT_CONFIG_H
+#define VQA_CKPT_CONFIG_H
+
+#include <stddef.h>
+
+#include "sys/err.h"
+
+struct config {
+	/* JSON key of each in vqa.config: the field's name */
+	int language, cross, vision; /* layers of each stack; cross at least 1 */
+	int hidden, heads, ffn;      /* hidden is a multiple of heads */
+	int features;                /* of a region */
+	int vocabulary, positions;   /* rows of the word and position tables: 30522, 512 */
+	int max_tokens, objects;     /* most tokens a question, most regions an image: 20, 36 */
+	int sparse;                  /* entmax attention, a learned alpha a head; JSON true/false */
+	int answers_n;               /* rows of the answer head; not in the JSON: it is the length of vqa.answers */
+	char **answers;              /* (answers_n) in index order; NULL in a checkpoint without names */
+	char source[256];            /* JSON "feature_source": what made the features; "" unknown */
+	char vocab_hash[32];         /* JSON "vocab_hash"; "" unknown: only the range of token ids is checked */
+	double dropout;              /* default probability while training: 0.1 */
+};
+
+/* Sizes as ckpt-init's defaults: 9, 5, 5, 768, 12, 3072, 2048, 30522, 512, 20, 36. */
+void config_default(struct config *cfg);
+/* Bounds of every field and how they fit together; so that no product of sizes overflows 2^40. */
+int config_check(const struct config *cfg, struct err *err);
+/* From and to the two metadata strings; the returned strings are malloc'd. */
+int config_parse(struct config *cfg, const char *json, const char *answers_json, struct err *err);
+int config_format(const struct config *cfg, char **json, char **answers_json, struct err *err);
+/* A JSON array of distinct strings, the answer list in index order. */
+int config_read_answers(struct config *cfg, const char *path, struct err *err);
+void config_release(struct config *cfg);
+/* Index of an answer, or -1. Uses a table made at first use. */
+int config_answer(const struct config *cfg, const char *answer, size_t n);
+
+#endif

@@ -1,0 +1,78 @@
+/*
+ * LXMERT for answers, forward and backward, said once over the table of operations (op/op.h), for every device.
+ *
+ * Legend: B questions, Nl rows of language (real tokens of all questions), Nv rows of vision (regions of all questions),
+ * D hidden, F ffn, A answers. Nothing is ever computed for padding.
+ *
+ * Activations are planned, then placed: model_tape_bytes() runs the plan without memory, model_place() with it. While
+ * training, every process that places the same (configuration, largest batch) has the same layout, so that one writes the tape
+ * and another reads it; for answers alone, buffers are used again as soon as nobody needs them.
+ */
+#ifndef VQA_MODEL_MODEL_H
+#define VQA_MODEL_MODEL_H
+
+#include "ckpt/config.h"
+#include "model/params.h"
+#include "op/op.h"
+
+/* A batch in host memory; question b has tokens language[b] … language[b+1]-1 and regions vision[b] … vision[b+1]-1. */
+struct batch {
+	int n;
+	int *language, *vision; /* (largest batch + 1): offsets */
+	int32_t *tokens;        /* (Nl) */
+	float *features;        /* (Nv, config.features) */
+	float *boxes;           /* (Nv, 4) */
+	int max;                /* questions that it has room for */
+};
+
+int batch_alloc(struct batch *batch, const struct config *cfg, int max, struct err *err);
+void batch_release(struct batch *batch);
+
+/* One forward or backward: dropout's probability (0 for answers), its seed, and the step (from 1). */
+struct pass {
+	float dropout;
+	uint64_t seed;
+	uint32_t step;
+};
+
+struct tape; /* where each activation lies */
+
+struct model {
+	const struct config *cfg;
+	const struct params *params;
+	const struct op *op;
+	const float **weights; /* (params.n) backend memory */
+	float **gradients;     /* (params.n) backend memory; NULL when there is no backward */
+	struct tape *tape;
+	int max;               /* largest batch */
+	int train;
+	float *probs; /* one attention's matrices of a whole batch, made when first asked for */
+};
+
+enum gradient_flag { GRADIENT_NONE, GRADIENT_ZERO, GRADIENT_SET };
+
+/* cfg, params and op outlive the model. train: activations are kept for backward. */
+int model_open(struct model *model, const struct config *cfg, const struct params *params, const struct op *op, int max,
+               int train, struct err *err);
+void model_close(struct model *model);
+/* Bytes that the tape (train) or the working memory (answers) takes. */
+size_t model_tape_bytes(const struct model *model);
+/* base: backend memory of that size, 64-byte aligned. */
+void model_place(struct model *model, void *base);
+
+/* Called with each attention matrix when asked for: name "self-language.0" …, (H, Tq, Tk) of question b, host memory. */
+typedef void attention_sink(void *user, const char *name, int b, const float *probs, int H, int Tq, int Tk);
+
+/*
+ * logits (B, A), host, written. sink may be NULL. In the last cross layer only [CLS] is computed on the language side
+ * and nothing after the cross attention on the vision side, unless sink asks for matrices of there.
+ */
+int model_forward(struct model *model, const struct batch *batch, const struct pass *pass, float *logits,
+                  attention_sink *sink, void *user, struct err *err);
+/*
+ * Gradients of all parameters from dlogits (B, A), host, and the tape that forward left. flags (params.n), host, written:
+ * whether a parameter has no gradient (its memory is untouched), an all-zero one (untouched too) or one that was written.
+ */
+int model_backward(struct model *model, const struct pass *pass, const float *dlogits, uint8_t *flags, struct err *err);
+
+#endif

@@ -1,0 +1,78 @@
+/*
+ * The parameters of a model, from its configuration: names as the reference's state dict has them (reference:
+ * models/lxmert_adaptive.py), shapes, how each begins, and where the graph uses it. Order is the file's order.
+ */
+#ifndef VQA_MODEL_PARAMS_H
+#define VQA_MODEL_PARAMS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "ckpt/config.h"
+
+enum init {
+	INIT_NORMAL, /* N(0, 0.02) */
+	INIT_ZERO,
+	INIT_ONE,
+	INIT_ALPHA, /* 1 + sigmoid(N(0, 1)), kept in [1.01, 2] (reference: models/entmax.py) */
+};
+
+struct param {
+	char name[128];
+	int dims;
+	int64_t shape[2];
+	size_t n; /* elements */
+	enum init init;
+	int used; /* reaches the answers: else it never has a gradient (the last cross layer's vision side) */
+	int zero; /* its gradient is all zero always (token types: padding_idx 0) */
+};
+
+/* Numbers of parameters in the list. */
+struct linear_param {
+	int weight, bias;
+};
+struct norm_param {
+	int gain, bias;
+};
+struct attention_param {
+	struct linear_param query, key, value, output;
+	struct norm_param norm;
+	int alpha; /* -1 unless sparse */
+};
+struct ffn_param {
+	struct linear_param inter, output;
+	struct norm_param norm;
+};
+struct layer_param {
+	struct attention_param self;
+	struct ffn_param ffn;
+};
+struct cross_param {
+	struct attention_param cross, language_self, vision_self;
+	struct ffn_param language_ffn, vision_ffn;
+};
+
+struct params {
+	struct param *list;
+	int n;
+
+	int word, position, type;
+	struct norm_param embedding_norm;
+	struct linear_param feature, box;
+	struct norm_param feature_norm, box_norm;
+	struct layer_param *language, *vision;
+	struct cross_param *cross;
+	struct linear_param pooler, head_in, head_out;
+	struct norm_param head_norm;
+};
+
+int params_make(struct params *params, const struct config *cfg, struct err *err);
+void params_release(struct params *params);
+size_t params_count(const struct params *params); /* elements of all */
+
+/*
+ * Fill one parameter's values as it begins, from (seed, its number) alone: Philox and Box-Muller.
+ */
+void param_init(float *out, const struct param *param, int number, uint64_t seed);
+
+#endif

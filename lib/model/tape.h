@@ -1,0 +1,123 @@
+/*
+ * Where each activation lies. Inside lib/model only.
+ *
+ * While training every buffer has a place of its own, so that backward finds it; for answers alone (answers mode) a side's
+ * hidden states take turns in two buffers and everything inside a block shares one scratch region. A pointer that only
+ * backward reads is NULL in answers mode. Rows are those of the largest batch.
+ */
+#ifndef VQA_MODEL_TAPE_H
+#define VQA_MODEL_TAPE_H
+
+#include "model/model.h"
+
+enum side { LANGUAGE, VISION };
+
+struct norm_tape {
+	float *out;   /* (N, D): the block's result */
+	float *xhat;  /* (N, D): normalised */
+	float *rstd;  /* (N) */
+	uint32_t site; /* of the dropout before it */
+};
+
+struct attention_tape {
+	float *q;       /* (Nq, D) */
+	float *k, *v;   /* (Nk, D) */
+	float *context; /* (Nq, D): probabilities times values */
+	float *stats;   /* (Nq, H, 2) */
+	uint32_t site;  /* of the dropout on the probabilities */
+	struct norm_tape norm;
+};
+
+struct ffn_tape {
+	float *pre;   /* (N, F): before GELU */
+	float *inter; /* (N, F): after it */
+	struct norm_tape norm;
+};
+
+struct layer_tape {
+	struct attention_tape self;
+	struct ffn_tape ffn;
+};
+
+struct cross_tape {
+	struct attention_tape language_cross, vision_cross; /* the same weights, both ways */
+	struct attention_tape language_self, vision_self;
+	struct ffn_tape language_ffn, vision_ffn;
+};
+
+/* What backward needs to know of the batch, one block of ints: n, language (max + 1), vision (max + 1), tokens. */
+struct batch_tape {
+	int *host;   /* this process's copy */
+	int *shared; /* backend memory */
+	size_t n;    /* ints */
+};
+
+/* Working memory of backward; D wide unless said. */
+struct backward_tape {
+	float *state[2][2]; /* a side's gradient by its hidden states, two that take turns */
+	float *dense;       /* (N, D): by a block's dense output */
+	float *context, *q, *k, *v;
+	float *inter;       /* (N, F) */
+	float *cls[2];      /* (B, D) that take turns */
+	float *head;        /* (B, 2D) */
+	float *logits;      /* (B, A) */
+};
+
+struct tape {
+	size_t bytes;
+	struct batch_tape batch;
+	float *features, *boxes;         /* (Nv, features), (Nv, 4) */
+	struct norm_tape embedding;      /* site: of the dropout after it */
+	float *embedded;                 /* (Nl, D): embedding after dropout, the language stack's input */
+	struct norm_tape feature, box;
+	float *seen;                     /* (Nv, D): their average after dropout, the vision stack's input */
+	uint32_t seen_site;
+	struct layer_tape *language, *vision;
+	struct cross_tape *cross;
+	float *cls;                      /* (B, D): [CLS] before the last self attention (at the end, where all is computed) */
+	float *pooled;                   /* (B, D) */
+	float *head_pre;                 /* (B, 2D): before GELU */
+	struct norm_tape head;
+	float *logits;                   /* (B, A) */
+	struct backward_tape backward;
+};
+
+struct tape *tape_new(const struct model *model);
+void tape_free(struct tape *tape);
+/* Run the plan; base NULL only measures. */
+void tape_place(struct tape *tape, const struct model *model, void *base);
+
+/* Offsets of places, in the description of the batch. */
+static inline int *
+tape_language(const struct tape *tape)
+{
+	return tape->batch.host + 1;
+}
+static inline int *
+tape_vision(const struct tape *tape, int max)
+{
+	return tape->batch.host + 1 + (max + 1);
+}
+static inline int *
+tape_cls(const struct tape *tape, int max) /* 0, 1, … n: one row a question */
+{
+	return tape->batch.host + 1 + 2 * (max + 1);
+}
+static inline int *
+tape_tokens(const struct tape *tape, int max)
+{
+	return tape->batch.host + 1 + 3 * (max + 1);
+}
+
+/* Dropout number `site` of a pass, over rows of a side. */
+static inline struct dropout
+tape_dropout(const struct model *model, const struct pass *pass, uint32_t site, enum side side)
+{
+	return (struct dropout){ .p = pass->dropout,
+		                 .seed = pass->seed,
+		                 .step = pass->step,
+		                 .site = site,
+		                 .stride = (uint32_t)(side == LANGUAGE ? model->cfg->max_tokens : model->cfg->objects) };
+}
+
+#endif

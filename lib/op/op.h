@@ -1,0 +1,254 @@
+/*
+ * The table of operations: everything that the model and the optimizer compute goes through it, and a backend
+ * (lib/op/cpu, later lib/op/cuda) fills it in, one file an operation.
+ *
+ * Legend: B questions of a batch ("places"), N rows (real tokens or regions, never padding), D width, H heads,
+ * W = D/H width of a head, I and O inputs and outputs of a linear layer.
+ *
+ * Every pointer is backend memory (of alloc(), or shared memory on the CPU) unless it says host. Every matrix is dense
+ * row-major f32 unless it has a stride (elements from one row to the next). "written" means whatever was there is lost;
+ * "added" means the result is added to what is there. Outputs never overlap inputs unless said.
+ *
+ * Operations do not fail one by one: a backend keeps its first fault and sync() tells it. A result is bit for bit the
+ * same for the same inputs, machine and number of threads.
+ */
+#ifndef VQA_OP_OP_H
+#define VQA_OP_OP_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "sys/err.h"
+
+/* Ragged rows: place b has rows off[b] … off[b+1]-1; off is HOST memory (n + 1), off[0] = 0. */
+struct rows {
+	int n;
+	const int *off;
+};
+
+static inline int
+rows_total(const struct rows *rows)
+{
+	return rows->off[rows->n];
+}
+
+/*
+ * Dropout: Philox4x32-10 (sys/philox.h), key seed, counter (step, site, row, column / 4), lane column mod 4; kept, and
+ * divided by 1 - p, if the draw is >= p 2^32. row = place * stride + index in its place for hidden states,
+ * (place * H + head) * stride + query for probabilities, stride being the largest count of rows a place can have.
+ * p = 0: nothing is drawn.
+ */
+struct dropout {
+	float p;
+	uint64_t seed;
+	uint32_t step, site, stride;
+};
+
+/* word (V, D), position (P, D), type (2, D): out (N, D) written = word[id] + position[index] + type[0] */
+struct embedding {
+	float *out;
+	struct rows rows;
+	const int32_t *ids; /* (N), HOST, all within the table */
+	const float *word, *position, *type;
+	int D;
+};
+
+/* dword (V, D), dposition (P, D): added. Row 0 of either gets nothing (padding_idx 0 in the reference's lxrt/modeling.py). */
+struct embedding_backward {
+	float *dword, *dposition;
+	struct rows rows;
+	const int32_t *ids; /* (N), HOST */
+	const float *dout;  /* (N, D) */
+	int D;
+};
+
+enum activation { ACT_NONE, ACT_GELU, ACT_TANH }; /* GELU is the erf form x/2 (1 + erf(x/sqrt 2)), never the tanh one */
+
+/* out (N, O) written = act(in (N, I) weight^T + bias); pre, if not NULL, (N, O) written: before the activation */
+struct linear {
+	float *out, *pre;
+	const float *in, *weight /* (O, I) */, *bias /* (O) */;
+	int N, I, O;
+	enum activation act;
+};
+
+/*
+ * dout (N, O) is the gradient before the activation. din (N, I), if not NULL, written, or added if add_in;
+ * dweight (O, I) and dbias (O) written, or added if add_weight.
+ */
+struct linear_backward {
+	float *din, *dweight, *dbias;
+	const float *dout, *in, *weight;
+	int N, I, O;
+	int add_in, add_weight;
+};
+
+/* d (n), in place: times act'(pre) for GELU (x = pre), times 1 - y^2 for tanh (x = y, the output) */
+struct activation_backward {
+	float *d;
+	const float *x;
+	size_t n;
+	enum activation act;
+};
+
+/*
+ * out (N, D) written = LN(dropout(in) + residual) gain + bias, eps 1e-12; residual may be NULL.
+ * For backward, if not NULL: xhat (N, D) written, the normalised rows, and rstd (N) written. out may be in.
+ */
+struct layernorm {
+	float *out, *xhat, *rstd;
+	const float *in, *residual, *gain, *bias;
+	struct rows rows;
+	int D;
+	struct dropout drop;
+};
+
+/*
+ * din (N, D) written: through the dropout; dresidual (N, D), if not NULL, written, or added if add_residual;
+ * dgain, dbias (D) written, or added if add_weight. din may be dout. din may be NULL only with dresidual set.
+ */
+struct layernorm_backward {
+	float *din, *dresidual, *dgain, *dbias;
+	const float *dout, *xhat, *rstd, *gain;
+	struct rows rows;
+	int D;
+	struct dropout drop;
+	int add_residual, add_weight;
+};
+
+/* out (N, D) written = dropout((a + b)/2), or dropout(a) where b is NULL. out may be a. */
+struct average {
+	float *out;
+	const float *a, *b;
+	struct rows rows;
+	int D;
+	struct dropout drop;
+};
+
+/* d (N, D) written: the gradient by a and by b alike. d may be dout. parts: 2, or 1 where b was NULL. */
+struct average_backward {
+	float *d;
+	const float *dout;
+	struct rows rows;
+	int D, parts;
+	struct dropout drop;
+};
+
+enum attention_kind { ATT_SOFTMAX, ATT_ENTMAX };
+
+/*
+ * Each place's queries attend to the same place's keys, a head at a time:
+ *     p = kind(q k^T / sqrt(W)), out = dropout(p) v
+ * entmax (Peters, Niculae, Martins 2019; Correia, Niculae, Martins 2019): p = max(0, (alpha-1) x - tau)^(1/(alpha-1)) with tau
+ * such that p sums to one, renormalised; exact for any alpha > 1 (alpha = 1 is softmax). Adaptive span (next) goes
+ * between p and dropout.
+ * stats, if not NULL, (Nq, H, 2) written: what backward needs of a row (softmax: max, 1/sum; entmax: tau, 1/sum).
+ * probs, if not NULL, written: for each place in turn (H, Tq, Tk) dense, before dropout.
+ */
+struct attention {
+	float *out; /* (Nq, H W), row stride out_stride */
+	float *stats, *probs;
+	const float *q, *k, *v; /* (Nq, H W), (Nk, H W), (Nk, H W) */
+	int q_stride, k_stride, v_stride, out_stride;
+	struct rows queries, keys; /* the same n; a place has at least one key */
+	int H, W;
+	enum attention_kind kind;
+	const float *alpha; /* (H), entmax only */
+	struct dropout drop;
+};
+
+/*
+ * dq, dk, dv written, with the strides of q, k and v; dalpha (H) added (entmax only, else NULL): for p > 0, with
+ * g = p^(2-alpha), as in the reference's models/entmax.py.
+ */
+struct attention_backward {
+	float *dq, *dk, *dv, *dalpha;
+	const float *dout; /* (Nq, H W), row stride out_stride */
+	const struct attention *forward; /* the same as at forward, stats with it; out and probs are not read */
+};
+
+/* out (n, D) written = in[index[i]]; index (n) HOST */
+struct gather {
+	float *out;
+	const float *in;
+	const int *index;
+	int n, D;
+};
+
+/* din[index[i]] (…, D) added dout[i]; the indices differ from each other */
+struct gather_backward {
+	float *din;
+	const float *dout;
+	const int *index;
+	int n, D;
+};
+
+/*
+ * LAMB as the reference's optimizers/lamb.py, for one tensor of n: m = b1 m + (1-b1) g', v = b2 v + (1-b2) g'^2 with g' = g scale,
+ * u = m/(sqrt(v) + eps) + wd p, trust = min(|p|, 10)/|u| (1 if either is 0) but at least min_trust, p -= lr trust u.
+ * No bias correction. param, m, v are changed in place. Norms are summed in double, in one fixed order.
+ */
+struct lamb {
+	float *param, *m, *v;
+	const float *grad; /* NULL: all zero */
+	size_t n;
+	double scale, lr, beta1, beta2, eps, weight_decay, min_trust;
+};
+
+/* AdamW (Loshchilov, Hutter 2019), with bias correction; t counts updates from 1. grad NULL: all zero. */
+struct adamw {
+	float *param, *m, *v;
+	const float *grad;
+	size_t n;
+	double scale, lr, beta1, beta2, eps, weight_decay;
+	int64_t t;
+};
+
+/* Lookahead (Zhang et al. 2019): slow += alpha (param - slow); param = slow */
+struct lookahead {
+	float *param, *slow;
+	size_t n;
+	double alpha;
+};
+
+struct op {
+	const char *name; /* "cpu" */
+
+	void *(*alloc)(size_t bytes); /* 64-byte aligned or more; NULL when there is none left */
+	void (*free)(void *);
+	void (*put)(void *dst, const void *host, size_t bytes);
+	void (*get)(void *host, const void *src, size_t bytes);
+	void (*zero)(void *dst, size_t bytes);
+	/* Wait for all that was asked for; -1 and the first fault if one happened since the last sync. */
+	int (*sync)(struct err *err);
+
+	void (*embedding)(const struct embedding *);
+	void (*embedding_backward)(const struct embedding_backward *);
+	void (*linear)(const struct linear *);
+	void (*linear_backward)(const struct linear_backward *);
+	void (*activation_backward)(const struct activation_backward *);
+	void (*layernorm)(const struct layernorm *);
+	void (*layernorm_backward)(const struct layernorm_backward *);
+	void (*average)(const struct average *);
+	void (*average_backward)(const struct average_backward *);
+	void (*attention)(const struct attention *);
+	void (*attention_backward)(const struct attention_backward *);
+	void (*gather)(const struct gather *);
+	void (*gather_backward)(const struct gather_backward *);
+	void (*add)(float *y, const float *x, size_t n); /* y added x */
+
+	double (*sumsq)(const float *x, size_t n); /* host double; not finite if any element is not */
+	void (*lamb)(const struct lamb *);
+	void (*adamw)(const struct adamw *);
+	void (*lookahead)(const struct lookahead *);
+	void (*clamp)(float *x, size_t n, float low, float high); /* NaN stays NaN */
+};
+
+/*
+ * Load a backend: device is "auto" or "cpu". The backend's library (libvqa-cpu.so, beside libvqa.so) is loaded at run
+ * time, after OpenMP's waiting policy is set in the environment, so that programs that do not compute load neither
+ * OpenMP nor oneDNN and waiting threads sleep instead of spinning.
+ */
+const struct op *backend_open(const char *device, struct err *err);
+
+#endif

@@ -1,0 +1,56 @@
+/*
+ * A JSON array of objects, read element by element: the list is never held whole, and a pipe will do.
+ *
+ * What the list has been told once it can read again: list_again() parses an entry by its place. A pipe is kept in a
+ * temporary file without a name for that.
+ *
+ * Places in messages: "FILE:LINE: entry K (byte N): …", entries and lines from 1, bytes from 0, all of the entry's begin.
+ */
+#ifndef VQA_TEXT_LIST_H
+#define VQA_TEXT_LIST_H
+
+#include <jansson.h>
+#include <stdint.h>
+
+#include "sys/err.h"
+
+/* Bounds of one entry; a bigger or deeper one is an error. */
+enum { ENTRY_MAX = 1 << 20, ENTRY_DEPTH_MAX = 32 };
+
+struct list {
+	int fd;
+	int spool;         /* of a pipe: what was read so far; -1 when fd itself can be read again */
+	char *name;        /* for messages */
+	char *buf;         /* read ahead: buf[begin, end) */
+	size_t begin, end;
+	int64_t at;        /* of buf[begin] in the file */
+	int64_t line;      /* of buf[begin], from 1 */
+	uint64_t hash;     /* FNV-1a of the bytes consumed, goes on from what list_open was given */
+	int64_t entries;   /* read so far */
+	char *entry;       /* the bytes of the current entry */
+	size_t entry_n, entry_size;
+	int64_t entry_at, entry_line;
+	int done;
+};
+
+/* path "-": stdin. The caller closes after an error of list_next, too; not after one of list_open. */
+int list_open(struct list *list, const char *path, uint64_t hash, struct err *err);
+void list_close(struct list *list);
+/* The next entry, an object that the caller releases: 1; 0 after the last; -1: not JSON, too big, cut off, something behind. */
+int list_next(struct list *list, json_t **entry, struct err *err);
+/* The entry of n bytes at `at` once more, after the list was read. NULL if it is no longer there. */
+json_t *list_again(struct list *list, int64_t at, size_t n, struct err *err);
+/* A fault of the entry that list_next returned last. Returns -1. */
+int list_fault(const struct list *list, struct err *err, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+
+/*
+ * Fields of an entry, with list_fault's messages: "'sent' is missing, expected a string", "'sent' is 3, expected …".
+ * *out of a string is the entry's own.
+ */
+int list_integer(const struct list *list, const json_t *entry, const char *key, int64_t *out, struct err *err);
+/* A string without NUL; NULL in *out when it is absent and not `needed`. */
+int list_string(const struct list *list, const json_t *entry, const char *key, int needed, const char **out, struct err *err);
+/* For messages: the value in few words, "3", "'net'", "an array", "null". Returns out. */
+const char *json_words(char *out, size_t size, const json_t *value);
+
+#endif
