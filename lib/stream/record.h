@@ -35,6 +35,7 @@ struct rec_out {
 	msgpack_sbuffer body; /* the fields of the record being made */
 	msgpack_packer pack;
 	uint32_t fields;
+	int bad;              /* a field could not be packed: told by rec_send() */
 	char keys[32][32];    /* their names, so that rec_keep() leaves them out */
 };
 

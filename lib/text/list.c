@@ -31,6 +31,9 @@ list_fault(const struct list *list, struct err *err, const char *fmt, ...)
 	va_start(args, fmt);
 	vsnprintf(words, sizeof words, fmt, args);
 	va_end(args);
+	if (list->entry_line == 0)
+		return err_set(err, "%s: entry %lld (byte %lld): %s", list->name, (long long)list->entries,
+		               (long long)list->entry_at, words);
 	return err_set(err, "%s:%lld: entry %lld (byte %lld): %s", list->name, (long long)list->entry_line,
 	               (long long)list->entries, (long long)list->entry_at, words);
 }
@@ -75,11 +78,11 @@ list_open(struct list *list, const char *path, uint64_t hash, struct err *err)
 		goto fail;
 	}
 	/* A regular file may have been read in part by whoever gave it to us; then its places are not the file's. */
-	if (!S_ISREG(st.st_mode) || lseek(list->fd, 0, SEEK_CUR) != 0)
-		list->spool = spool_open(err);
-	if (!S_ISREG(st.st_mode) && list->spool < 0)
-		goto fail;
-	return 0;
+	if (S_ISREG(st.st_mode) && lseek(list->fd, 0, SEEK_CUR) == 0)
+		return 0;
+	list->spool = spool_open(err);
+	if (list->spool >= 0)
+		return 0;
 fail:
 	list_close(list);
 	return -1;
@@ -305,11 +308,14 @@ list_next(struct list *list, json_t **entry, struct err *err)
 }
 
 json_t *
-list_again(struct list *list, int64_t at, size_t n, struct err *err)
+list_again(struct list *list, int64_t number, int64_t at, size_t n, struct err *err)
 {
 	int fd = list->spool >= 0 ? list->spool : list->fd;
 	json_t *entry;
 
+	list->entries = number;
+	list->entry_at = at;
+	list->entry_line = 0; /* no longer known */
 	list->entry_n = 0;
 	while (list->entry_size < n) {
 		char *bigger = realloc(list->entry, n);

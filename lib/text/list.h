@@ -4,7 +4,7 @@
  * What the list has been told once it can read again: list_again() parses an entry by its place. A pipe is kept in a
  * temporary file without a name for that.
  *
- * Places in messages: "FILE:LINE: entry K (byte N): …", entries and lines from 1, bytes from 0, all of the entry's begin.
+ * Places in messages: "FILE:LINE: entry K (byte N): …", entries and lines from 1, bytes from 0, all of the entry's begin (no line where an entry is read again).
  */
 #ifndef VQA_TEXT_LIST_H
 #define VQA_TEXT_LIST_H
@@ -38,8 +38,10 @@ int list_open(struct list *list, const char *path, uint64_t hash, struct err *er
 void list_close(struct list *list);
 /* The next entry, an object that the caller releases: 1; 0 after the last; -1: not JSON, too big, cut off, something behind. */
 int list_next(struct list *list, json_t **entry, struct err *err);
-/* The entry of n bytes at `at` once more, after the list was read. NULL if it is no longer there. */
-json_t *list_again(struct list *list, int64_t at, size_t n, struct err *err);
+/*
+ * Entry `number` (from 1), of n bytes at `at`, once more, after the list was read to its end. NULL if it is no longer there.
+ */
+json_t *list_again(struct list *list, int64_t number, int64_t at, size_t n, struct err *err);
 /* A fault of the entry that list_next returned last. Returns -1. */
 int list_fault(const struct list *list, struct err *err, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 

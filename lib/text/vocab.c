@@ -31,7 +31,7 @@ fnv1a(uint64_t hash, const void *data, size_t n)
 static int
 vocab_find(char path[PATH_MAX], struct err *err)
 {
-	static const char *const places[] = {"../share/vqa", "../lib/text"};
+	static const char *const places[] = {"../share/vqa", "../lib/text", "../../../lib/text"};
 	const char *set = getenv("VQA_VOCAB");
 	char exe[PATH_MAX];
 	char *slash;
@@ -54,8 +54,8 @@ vocab_find(char path[PATH_MAX], struct err *err)
 	for (size_t i = 0; i < sizeof places / sizeof *places; i++)
 		if (snprintf(path, PATH_MAX, "%s/%s/%s", exe, places[i], vocab_name) < PATH_MAX && access(path, F_OK) == 0)
 			return 0;
-	return err_set(err, "%s: neither in %s/../share/vqa nor in %s/../lib/text; VQA_VOCAB or -V can name it", vocab_name,
-	               exe, exe);
+	return err_set(err, "%s: neither in %s/../share/vqa nor in %s/../lib/text; VQA_VOCAB or -V can name it", vocab_name, exe,
+	               exe);
 }
 
 static int

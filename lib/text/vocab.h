@@ -2,7 +2,7 @@
  * A WordPiece vocabulary: one piece a line, the line's number (from 0) is its id. Immutable after vocab_open().
  *
  * Where the shipped vocabulary is: the environment's VQA_VOCAB, else ../share/vqa beside the program's folder (as
- * installed), else ../lib/text beside it (as built).
+ * installed), else ../lib/text beside it (as built), else ../../../lib/text (as built in build/asan/bin).
  */
 #ifndef VQA_TEXT_VOCAB_H
 #define VQA_TEXT_VOCAB_H

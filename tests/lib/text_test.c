@@ -1,6 +1,6 @@
 /*
- * Tokens against the reference's: every sentence and every code point of tests/golden/tokens. Runs in the repository's
- * root, or where VQA_ROOT says.
+ * Tokens against the reference's: every sentence and every code point of tests/golden/tokens; question lists, good and bad;
+ * orders. Runs in the repository's root, or where VQA_ROOT says.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -14,21 +14,26 @@
 #include <cmocka.h>
 #include <jansson.h>
 
+#include "text/order.h"
+#include "text/questions.h"
 #include "text/utf8.h"
 #include "text/vocab.h"
 #include "text/wordpiece.h"
 
 static struct vocab vocab;
+static char path[] = "/tmp/text_test.XXXXXX";
 
 static int
 setup(void **state)
 {
 	const char *root = getenv("VQA_ROOT");
 	struct err err;
+	int fd;
 
 	(void)state;
-	if (root && chdir(root))
+	if ((root && chdir(root)) || (fd = mkstemp(path)) < 0)
 		return -1;
+	close(fd);
 	if (vocab_open(&vocab, "lib/text/bert-base-uncased-vocab.txt", &err)) {
 		fprintf(stderr, "%s\n", err.text);
 		return -1;
@@ -41,6 +46,7 @@ teardown(void **state)
 {
 	(void)state;
 	vocab_close(&vocab);
+	unlink(path);
 	return 0;
 }
 
@@ -181,14 +187,320 @@ test_corners(void **state)
 	free(big);
 }
 
+/* A file with these bytes; its name is `path`. */
+static void
+file_of(const char *text, size_t n)
+{
+	FILE *file = fopen(path, "w");
+
+	assert_non_null(file);
+	assert_int_equal(fwrite(text, 1, n, file), n);
+	assert_int_equal(fclose(file), 0);
+}
+
+/* The message after "PATH" for a list of these bytes; "" when it is good. */
+static const char *
+fault_of(const char *text, size_t n, int need_label)
+{
+	static struct err err;
+	struct questions q;
+	char *paths[] = {path};
+
+	file_of(text, n);
+	if (questions_open(&q, paths, 1, need_label, &err) == 0) {
+		questions_close(&q);
+		return "";
+	}
+	assert_memory_equal(err.text, path, strlen(path));
+	assert_null(strchr(err.text, '\n'));
+	return err.text + strlen(path);
+}
+
+#define FAULT(text, words) assert_string_equal(fault_of((text), sizeof(text) - 1, 0), (words))
+
+static void
+test_faults(void **state)
+{
+	(void)state;
+	FAULT("[]", "");
+	FAULT(" \n[ ]\n", "");
+	FAULT("", ": breaks off at byte 0, expected a JSON list");
+	FAULT(" \n ", ": breaks off at byte 3, expected a JSON list");
+	FAULT("[", ": breaks off at byte 1, expected the list to go on or ']'");
+	FAULT("{}", ":1: byte 0: found '{', expected '[', a JSON list");
+	FAULT("\xef\xbb\xbf[]", ":1: byte 0: found byte 0xef, expected '[', a JSON list");
+	FAULT("[]\n[]", ":2: byte 3: found '[', expected nothing after the list");
+	FAULT("[\n1]", ":2: byte 2: found '1', expected '{', an entry of the list");
+	FAULT("[{\"question_id\":1,\"img_id\":\"a\",\"sent\":\"b\"}", ": breaks off at byte 42, expected the list to go on or ']'");
+	FAULT("[{\"question_id\":1,\"img_id\":\"a\",\"sent\":\"b\"},", ": breaks off at byte 43, expected the list to go on or ']'");
+	FAULT("[{\"question_id\":1,\"img_id\":\"a\",\"sent\":\"b\"},]", ":1: byte 43: found ']', expected '{', an entry of the list");
+	FAULT("[{\"question_id\":1,\"img_id\":\"a\",\"sent\":\"b\"}{", ":1: byte 42: found '{', expected ',' or ']'");
+	FAULT("[\n{\"question_id\":1,\"img", ": breaks off at byte 24, inside entry 1 (line 2)");
+	FAULT("[{\"a\":\"}\\\"]\", \"b\":{}}]", ":1: entry 1 (byte 1): 'question_id' is missing, expected an integer");
+	FAULT("[{\"a\":1,\"a\":2}]", ":1: entry 1 (byte 1): duplicate object key near '\"a\"' at byte 11");
+	FAULT("[{\"a\":[}}]", ":1: entry 1 (byte 1): unexpected token near '}' at byte 8");
+	FAULT("[{\"a\":\"\xff\"}]", ":1: entry 1 (byte 1): unable to decode byte 0xff near '\"' at byte 7");
+	FAULT("[{\"a\":99999999999999999999}]", ":1: entry 1 (byte 1): too big integer near '99999999999999999999' at byte 26");
+	FAULT("[{\"a\":1e999}]", ":1: entry 1 (byte 1): real number overflow near '1e999' at byte 11");
+	FAULT("[{\"question_id\":1.5}]", ":1: entry 1 (byte 1): 'question_id' is 1.5, expected an integer");
+	FAULT("[{\"question_id\":\"1\"}]", ":1: entry 1 (byte 1): 'question_id' is '1', expected an integer");
+	FAULT("[{\"question_id\":1}]", ":1: entry 1 (byte 1): 'img_id' is missing, expected an integer or a string");
+	FAULT("[{\"question_id\":1,\"img_id\":null}]", ":1: entry 1 (byte 1): 'img_id' is null, expected an integer or a string");
+	FAULT("[{\"question_id\":1,\"img_id\":\"\"}]", ":1: entry 1 (byte 1): 'img_id' of 0 bytes, expected 1 to 511");
+	FAULT("[{\"question_id\":1,\"img_id\":\"a\\u0000\"}]",
+	      ":1: entry 1 (byte 1): 'img_id' has a NUL character in it, expected text");
+	FAULT("[{\"question_id\":1,\"img_id\":1}]", ":1: entry 1 (byte 1): 'sent' is missing, expected a string");
+	FAULT("[{\"question_id\":1,\"img_id\":1,\"sent\":[]}]", ":1: entry 1 (byte 1): 'sent' is an array, expected a string");
+	FAULT("[{\"question_id\":1,\"img_id\":1,\"sent\":\"\\u0000\",\"x\":[[{}]]}]", "");
+	FAULT("[{\"question_id\":1,\"img_id\":1,\"sent\":\"\",\"label\":3}]",
+	      ":1: entry 1 (byte 1): 'label' is 3, expected an object of answers and scores");
+	FAULT("[{\"question_id\":1,\"img_id\":1,\"sent\":\"\",\"label\":{\"a\\nb\":\"x\"}}]",
+	      ":1: entry 1 (byte 1): label of 'a?b' is 'x', expected a score of 0 to 1");
+	FAULT("[{\"question_id\":1,\"img_id\":1,\"sent\":\"\",\"label\":{\"a\":1.5}}]",
+	      ":1: entry 1 (byte 1): label of 'a' is 1.5, expected a score of 0 to 1");
+	FAULT("[{\"question_id\":1,\"img_id\":1,\"sent\":\"\",\"answer_type\":true}]",
+	      ":1: entry 1 (byte 1): 'answer_type' is true, expected a string");
+	assert_non_null(strstr(fault_of("[{\"question_id\":1,\"img_id\":1,\"sent\":\"\"},\n{\"question_id\":1,\"img_id\":2,\"sent\":\"\"}]", 85, 0),
+	                       ":2: entry 2 (byte 44): question_id 1 is there twice, first in entry 1 of /tmp/text_test."));
+	assert_string_equal(fault_of("[{\"question_id\":1,\"img_id\":1,\"sent\":\"\"}]", 43, 1),
+	                    ":1: entry 1 (byte 1): 'label' is missing, expected an object of answers and scores");
+}
+
+/* Entries at and over the limits of size and depth, and the list cut at every byte. */
+static void
+test_limits(void **state)
+{
+	static const char good[] = "[{\"question_id\": -7, \"img_id\": 1, \"sent\": \"\\u00e9 \\\"?\", \"label\": {\"a\": 0.3}}, {\"question_id\": 2, "
+	                           "\"img_id\": \"x\", \"sent\": \"\"}]";
+	static const char fields[] = "\"question_id\":1,\"img_id\":\"a\",\"sent\":\"abc\"}]";
+	static char big[2 * ENTRY_MAX];
+	size_t size = sizeof big;
+
+	(void)state;
+	memset(big, ' ', size);
+	memcpy(big, "[{", 2);
+	memcpy(big + ENTRY_MAX + 2 - strlen(fields), fields, strlen(fields));
+	assert_string_equal(fault_of(big, ENTRY_MAX + 2, 0), "");
+	memset(big + 2, ' ', size - 2);
+	assert_string_equal(fault_of(big, size, 0), ":1: entry 1 (byte 1): over 1048576 bytes, expected a smaller entry");
+	memcpy(big, "[{\"a\":", 6);
+	memset(big + 6, '[', 100);
+	assert_string_equal(fault_of(big, size, 0), ":1: entry 1 (byte 1): over 32 levels deep, expected a flat entry");
+	for (size_t n = 0; n < sizeof good - 1; n++)
+		assert_non_null(strstr(fault_of(good, n, 0), "breaks off at byte"));
+	assert_string_equal(fault_of(good, sizeof good - 1, 0), "");
+}
+
+static void
+test_questions(void **state)
+{
+	static const char list[] = "[{\"question_id\":5,\"img_id\":12,\"sent\":\"caf\\u00e9\",\"label\":{\"yes\":1,\"no\":0.3},"
+	                           "\"answer_type\":\"yes/no\"},\n {\"question_id\":-1,\"img_id\":\"b\",\"sent\":\"?\"}]";
+	char *paths[] = {path};
+	struct questions q;
+	struct entry entry;
+	struct err err;
+
+	(void)state;
+	file_of(list, sizeof list - 1);
+	assert_int_equal(questions_open(&q, paths, 1, 0, &err), 0);
+	assert_int_equal(q.ids.count, 2);
+	assert_int_equal(q.names.count, 2);
+	assert_true(q.hash == fnv1a(FNV_BEGIN, list, sizeof list - 1));
+	assert_int_equal(questions_at(&q, 1, &entry, &err), 0);
+	assert_int_equal(entry.id, -1);
+	assert_string_equal(entry.image, "b");
+	assert_null(entry.label);
+	entry_release(&entry);
+	assert_int_equal(questions_at(&q, 0, &entry, &err), 0);
+	assert_int_equal(entry.id, 5);
+	assert_string_equal(entry.image, "12");
+	assert_string_equal(entry.sent, "caf\u00e9");
+	assert_string_equal(entry.answer_type, "yes/no");
+	assert_null(entry.question_type);
+	assert_int_equal(json_object_size(entry.label), 2);
+	entry_release(&entry);
+	/* the file is another one by now */
+	file_of("[]", 2);
+	assert_int_equal(questions_at(&q, 0, &entry, &err), -1);
+	assert_non_null(strstr(err.text, ": changed while it was read: "));
+	entry_release(&entry);
+	questions_close(&q);
+}
+
+/* n questions; image of question k is k mod images. */
+static void
+questions_of(struct questions *q, int n, int images)
+{
+	char *paths[] = {path};
+	FILE *file = fopen(path, "w");
+	struct err err;
+
+	assert_non_null(file);
+	for (int k = 0; k < n; k++)
+		fprintf(file, "%c{\"question_id\":%d,\"img_id\":%d,\"sent\":\"\"}", k ? ',' : '[', 100 + k, k % images);
+	fputs(n ? "]" : "[]", file);
+	assert_int_equal(fclose(file), 0);
+	assert_int_equal(questions_open(q, paths, 1, 0, &err), 0);
+}
+
+static void
+test_orders(void **state)
+{
+	struct order_choice choice = {.limit_images = -1, .shards = 1};
+	struct questions q;
+	struct order a, b;
+	struct err err;
+	char seen[1000] = {0};
+
+	(void)state;
+	questions_of(&q, 1000, 50);
+	choice.kind = ORDER_SHUFFLE;
+	choice.seed = 3;
+	assert_int_equal(order_make(&a, &q, &choice, &err), 0);
+	assert_int_equal(a.count, 1000);
+	for (int k = 0; k < 1000; k++)
+		assert_int_equal(seen[a.questions[k]]++, 0);
+	/* the same everywhere, for ever: a change of these breaks runs that were interrupted */
+	assert_int_equal(a.questions[0], 329);
+	assert_int_equal(a.questions[999], 955);
+	/* shards: together the whole, each by its own number */
+	choice.shards = 3;
+	for (choice.shard = 0; choice.shard < 3; choice.shard++) {
+		assert_int_equal(order_make(&b, &q, &choice, &err), 0);
+		assert_int_equal(b.count, choice.shard == 0 ? 334 : 333);
+		assert_int_equal(b.total, 1000);
+		for (int64_t k = 0; k < b.count; k++)
+			assert_int_equal(b.questions[k], a.questions[3 * k + choice.shard]);
+		order_free(&b);
+	}
+	order_free(&a);
+	/* images together, each with its questions in order */
+	choice = (struct order_choice){.limit_images = 20, .kind = ORDER_SHUFFLE_IMAGES, .seed = 1, .shards = 1};
+	assert_int_equal(order_make(&a, &q, &choice, &err), 0);
+	assert_int_equal(a.count, 400);
+	for (int k = 0; k < 400; k++) {
+		assert_true(a.questions[k] % 50 < 20);
+		if (k % 20)
+			assert_int_equal(a.questions[k], a.questions[k - 1] + 50);
+	}
+	order_free(&a);
+	choice = (struct order_choice){.limit_images = 1, .shards = 1, .skip = 21};
+	assert_int_equal(order_make(&a, &q, &choice, &err), -1);
+	assert_string_equal(err.text, "--skip 21: more than the 20 questions there are");
+	choice.skip = 20;
+	assert_int_equal(order_make(&a, &q, &choice, &err), 0);
+	order_free(&a);
+	questions_close(&q);
+	questions_of(&q, 0, 1);
+	choice = (struct order_choice){.limit_images = -1, .kind = ORDER_SHUFFLE_IMAGES, .shards = 1};
+	assert_int_equal(order_make(&a, &q, &choice, &err), 0);
+	assert_int_equal(a.count, 0);
+	order_free(&a);
+	questions_close(&q);
+}
+
+static void
+test_shards(void **state)
+{
+	struct order_choice choice;
+
+	(void)state;
+	assert_int_equal(order_shard(&choice, "2/3"), 0);
+	assert_int_equal(choice.shard, 2);
+	assert_int_equal(choice.shards, 3);
+	assert_int_equal(order_shard(&choice, "3/3"), -1);
+	assert_int_equal(order_shard(&choice, "0/0"), -1);
+	assert_int_equal(order_shard(&choice, "-1/3"), -1);
+	assert_int_equal(order_shard(&choice, "1"), -1);
+	assert_int_equal(order_shard(&choice, "1/"), -1);
+	assert_int_equal(order_shard(&choice, "/2"), -1);
+	assert_int_equal(order_shard(&choice, "00000000000000000000/2"), -1);
+}
+
+/* The source tells lists, seeds and numbers of shards apart, but not a shard from its neighbour, nor what is skipped. */
+static void
+test_source(void **state)
+{
+	struct order_choice choice = {.limit_images = -1, .shards = 1};
+	char a[17], b[17];
+
+	(void)state;
+	order_source(a, 1, &choice);
+	order_source(b, 2, &choice);
+	assert_string_not_equal(a, b);
+	choice.skip = 5;
+	choice.seed = 9; /* without a shuffle it means nothing */
+	order_source(b, 1, &choice);
+	assert_string_equal(a, b);
+	choice.kind = ORDER_SHUFFLE;
+	order_source(a, 1, &choice);
+	assert_string_not_equal(a, b);
+	choice.seed = 10;
+	order_source(b, 1, &choice);
+	assert_string_not_equal(a, b);
+	choice.shards = 2;
+	order_source(a, 1, &choice);
+	choice.shard = 1;
+	order_source(b, 1, &choice);
+	assert_string_equal(a, b);
+}
+
+static void
+test_index(void **state)
+{
+	struct ids ids = {0};
+	struct names names = {0};
+
+	(void)state;
+	assert_int_equal(ids_find(&ids, 3), INDEX_NONE);
+	for (int64_t i = 0; i < 5000; i++)
+		assert_int_equal(ids_add(&ids, i * 1000003 - 7), INDEX_NONE);
+	for (int64_t i = 0; i < 5000; i++) {
+		char name[32];
+
+		assert_int_equal(ids_add(&ids, i * 1000003 - 7), i);
+		snprintf(name, sizeof name, "image %lld", (long long)i % 700);
+		assert_int_equal(names_add(&names, name), i % 700);
+	}
+	assert_int_equal(ids_find(&ids, 3), INDEX_NONE);
+	assert_string_equal(names_get(&names, 699), "image 699");
+	ids_free(&ids);
+	names_free(&names);
+}
+
+static void
+test_utf8(void **state)
+{
+	static const char *const bad[] = {"\x80", "\xc0\x80", "\xc3", "\xe0\x80\x80", "\xed\xa0\x80", "\xf4\x90\x80\x80", "\xff"};
+	char text[4], quote[12];
+	size_t at;
+
+	(void)state;
+	for (int32_t c = 0; c <= 0x10ffff; c++) {
+		int32_t back = -1;
+		int n = utf8_put(text, c);
+
+		assert_int_equal(utf8_get(text, (size_t)n, &back), c >= 0xd800 && c < 0xe000 ? 0 : n);
+		if (back >= 0)
+			assert_int_equal(back, c);
+	}
+	for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+		assert_false(utf8_valid(bad[i], strlen(bad[i]), &at));
+		assert_int_equal(at, 0);
+	}
+	assert_string_equal(utf8_quote(quote, sizeof quote, "a\nb\xff", 4), "a?b?");
+	assert_string_equal(utf8_quote(quote, sizeof quote, "abcdefghijklmnop", 16), "abcdefgh...");
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_vocab),
-		cmocka_unit_test(test_sentences),
-		cmocka_unit_test(test_code_points),
-		cmocka_unit_test(test_corners),
+		cmocka_unit_test(test_utf8),      cmocka_unit_test(test_index),     cmocka_unit_test(test_vocab),
+		cmocka_unit_test(test_sentences), cmocka_unit_test(test_code_points), cmocka_unit_test(test_corners),
+		cmocka_unit_test(test_faults),    cmocka_unit_test(test_limits),    cmocka_unit_test(test_questions),
+		cmocka_unit_test(test_orders),    cmocka_unit_test(test_shards),    cmocka_unit_test(test_source),
 	};
 
 	return cmocka_run_group_tests_name("text", tests, setup, teardown);

@@ -1,0 +1,472 @@
+/*
+ * Reading and writing records. A record is measured by the scanner before msgpack-c unpacks it, so that what it
+ * allocates is bounded by what has really arrived.
+ */
+#include "stream/record.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "stream/scan.h"
+
+enum { FIRST_BUFFER = 1 << 16 };
+enum { BEFORE_HEADER, INSIDE, AFTER_END };
+
+int
+rec_open(struct rec_in *in, int fd, const char *name, struct err *err)
+{
+	*in = (struct rec_in){ .fd = fd, .name = name, .size = FIRST_BUFFER };
+	in->buf = malloc(in->size);
+	if (!in->buf || !msgpack_zone_init(&in->zone, 8192)) {
+		free(in->buf);
+		return err_set(err, "%s: out of memory", name);
+	}
+	return 0;
+}
+
+void
+rec_close(struct rec_in *in)
+{
+	free(in->buf);
+	msgpack_zone_destroy(&in->zone);
+	*in = (struct rec_in){ .fd = -1 };
+}
+
+/* At least one more byte into the buffer: 1, or 0 at the end of the file. */
+static int
+fill(struct rec_in *in, struct err *err)
+{
+	ssize_t got;
+
+	if (in->begin && in->end == in->size) {
+		memmove(in->buf, in->buf + in->begin, in->end - in->begin);
+		in->end -= in->begin;
+		in->begin = 0;
+	}
+	if (in->end == in->size) {
+		uint8_t *more = realloc(in->buf, in->size * 2);
+
+		if (!more)
+			return err_set(err, "%s: out of memory for a record of over %zu bytes", in->name, in->size);
+		in->buf = more;
+		in->size *= 2;
+	}
+	do
+		got = read(in->fd, in->buf + in->end, in->size - in->end);
+	while (got < 0 && errno == EINTR);
+	if (got < 0)
+		return err_sys(err, "%s: cannot read", in->name);
+	in->end += (size_t)got;
+	return got > 0;
+}
+
+static int
+scan_fault(const struct rec_in *in, enum scan_result result, const struct scan *scan, struct err *err)
+{
+	long long number = (long long)in->count + 1;
+
+	switch (result) {
+	case SCAN_OBJECTS:
+		return err_set(err, "%s: record %lld: more than %d values, the most a record may hold", in->name, number,
+		               OBJECTS_MAX);
+	case SCAN_DEPTH:
+		return err_set(err, "%s: record %lld: nested deeper than %d levels", in->name, number, DEPTH_MAX);
+	case SCAN_SIZE:
+		return err_set(err, "%s: record %lld: longer than %d bytes, the most a record may have", in->name, number,
+		               RECORD_MAX);
+	default:
+		return err_set(err, "%s: record %lld: byte %zu is 0x%02x, which is no msgpack", in->name, number, scan->at,
+		               in->buf[in->begin + scan->at]);
+	}
+}
+
+/* The record's bytes whole in the buffer: 1 and their count, 0 at the end of the file before the first of them. */
+static int
+gather(struct rec_in *in, size_t *length, struct err *err)
+{
+	struct scan scan;
+
+	scan_begin(&scan);
+	for (;;) {
+		enum scan_result result = scan_go(&scan, in->buf + in->begin, in->end - in->begin, length);
+		int more;
+
+		if (result == SCAN_WHOLE)
+			return 1;
+		if (result != SCAN_MORE)
+			return scan_fault(in, result, &scan, err);
+		/* Every record is a map, so one byte tells text and noise. */
+		if (in->end > in->begin && in->count == 0 && (in->buf[in->begin] & 0xf0) != 0x80 &&
+		    in->buf[in->begin] != 0xde && in->buf[in->begin] != 0xdf)
+			return err_set(err, "%s: not a stream: its first byte is 0x%02x, expected a msgpack map", in->name,
+			               in->buf[in->begin]);
+		more = fill(in, err);
+		if (more < 0)
+			return -1;
+		if (more)
+			continue;
+		if (in->end == in->begin)
+			return 0;
+		return err_set(err, "%s: stream truncated inside record %lld, after %zu bytes of it", in->name,
+		               (long long)in->count + 1, in->end - in->begin);
+	}
+}
+
+static int
+check_header(const struct rec_in *in, struct err *err)
+{
+	int64_t version;
+	const char *by;
+	size_t n;
+
+	if (!rec_is(in, "header"))
+		return rec_fault(in, err, "expected a header first");
+	return rec_int(in, "vqa", 1, 1, &version, err) || rec_text(in, "by", &by, &n, err) ? -1 : 0;
+}
+
+static int
+unpack(struct rec_in *in, size_t length, struct err *err)
+{
+	msgpack_unpack_return got;
+	size_t used = 0;
+
+	msgpack_zone_clear(&in->zone);
+	got = msgpack_unpack((const char *)in->buf + in->begin, length, &used, &in->zone, &in->rec);
+	in->begin += length;
+	in->count++;
+	if (got != MSGPACK_UNPACK_SUCCESS || used != length)
+		return err_set(err, "%s: record %lld: no msgpack", in->name, (long long)in->count);
+	if (in->rec.type != MSGPACK_OBJECT_MAP)
+		return err_set(err, "%s: record %lld: not a map", in->name, (long long)in->count);
+	if (!rec_get(in, "type") || rec_get(in, "type")->type != MSGPACK_OBJECT_STR)
+		return err_set(err, "%s: record %lld: 'type' is missing, expected a string", in->name, (long long)in->count);
+	return 0;
+}
+
+int
+rec_next(struct rec_in *in, struct err *err)
+{
+	size_t length;
+	int got = gather(in, &length, err);
+
+	if (got < 0)
+		return -1;
+	if (!got) {
+		if (in->state == AFTER_END)
+			return 0;
+		if (in->state == BEFORE_HEADER)
+			return err_set(err, "%s: stream truncated: it is empty, expected a header", in->name);
+		return err_set(err, "%s: stream truncated after record %lld, expected an end record", in->name,
+		               (long long)in->count);
+	}
+	if (in->state == AFTER_END)
+		return err_set(err, "%s: record %lld follows the end record", in->name, (long long)in->count + 1);
+	if (unpack(in, length, err))
+		return -1;
+	if (in->state == BEFORE_HEADER) {
+		if (check_header(in, err))
+			return -1;
+		in->state = INSIDE;
+	} else if (rec_is(in, "header")) {
+		return rec_fault(in, err, "a second header");
+	}
+	if (rec_is(in, "end"))
+		in->state = AFTER_END;
+	return 1;
+}
+
+static int
+is_text(const msgpack_object *o, const char *text)
+{
+	return o->type == MSGPACK_OBJECT_STR && o->via.str.size == strlen(text) &&
+	       !memcmp(o->via.str.ptr, text, o->via.str.size);
+}
+
+const msgpack_object *
+rec_get(const struct rec_in *in, const char *key)
+{
+	const msgpack_object_map *map = &in->rec.via.map;
+
+	for (uint32_t i = 0; i < map->size; i++)
+		if (is_text(&map->ptr[i].key, key))
+			return &map->ptr[i].val;
+	return NULL;
+}
+
+int
+rec_is(const struct rec_in *in, const char *type)
+{
+	const msgpack_object *o = rec_get(in, "type");
+
+	return o && is_text(o, type);
+}
+
+int
+rec_fault(const struct rec_in *in, struct err *err, const char *fmt, ...)
+{
+	const msgpack_object *type = rec_get(in, "type");
+	char words[sizeof err->text];
+	va_list args;
+
+	va_start(args, fmt);
+	vsnprintf(words, sizeof words, fmt, args);
+	va_end(args);
+	return err_set(err, "%s: record %lld (%.*s): %s", in->name, (long long)in->count,
+	               type->via.str.size < 32 ? (int)type->via.str.size : 32, type->via.str.ptr, words);
+}
+
+static int
+missing(const struct rec_in *in, const char *key, const char *expected, struct err *err)
+{
+	return rec_fault(in, err, rec_get(in, key) ? "'%s' has another type, expected %s" : "'%s' is missing, expected %s",
+	                 key, expected);
+}
+
+int
+rec_int(const struct rec_in *in, const char *key, int64_t low, int64_t high, int64_t *out, struct err *err)
+{
+	const msgpack_object *o = rec_get(in, key);
+
+	if (!o || (o->type != MSGPACK_OBJECT_POSITIVE_INTEGER && o->type != MSGPACK_OBJECT_NEGATIVE_INTEGER))
+		return missing(in, key, "an integer", err);
+	if (o->type == MSGPACK_OBJECT_POSITIVE_INTEGER && o->via.u64 > INT64_MAX)
+		return rec_fault(in, err, "'%s' is %llu, expected %lld to %lld", key, (unsigned long long)o->via.u64,
+		                 (long long)low, (long long)high);
+	*out = o->via.i64;
+	if (*out < low || *out > high)
+		return rec_fault(in, err, "'%s' is %lld, expected %lld to %lld", key, (long long)*out, (long long)low,
+		                 (long long)high);
+	return 0;
+}
+
+int
+rec_real(const struct rec_in *in, const char *key, double *out, struct err *err)
+{
+	const msgpack_object *o = rec_get(in, key);
+
+	if (o && o->type == MSGPACK_OBJECT_POSITIVE_INTEGER)
+		*out = (double)o->via.u64;
+	else if (o && o->type == MSGPACK_OBJECT_NEGATIVE_INTEGER)
+		*out = (double)o->via.i64;
+	else if (o && (o->type == MSGPACK_OBJECT_FLOAT32 || o->type == MSGPACK_OBJECT_FLOAT64))
+		*out = o->via.f64;
+	else
+		return missing(in, key, "a number", err);
+	return 0;
+}
+
+/* UTF-8 as RFC 3629 has it: no overlong forms, no surrogates, nothing over U+10FFFF; and no NUL. */
+static int
+is_utf8(const char *text, size_t n)
+{
+	const uint8_t *s = (const uint8_t *)text;
+
+	for (size_t i = 0; i < n;) {
+		static const uint32_t least[] = { 1, 0x80, 0x800, 0x10000 };
+		int more = s[i] < 0x80 ? 0 : s[i] >= 0xc2 && s[i] < 0xe0 ? 1 : (s[i] & 0xf0) == 0xe0 ? 2 : (s[i] & 0xf8) == 0xf0 ? 3 : -1;
+		uint32_t c;
+
+		if (more < 0 || n - i <= (size_t)more)
+			return 0;
+		c = more ? s[i] & (0x3fu >> more) : s[i];
+		for (int k = 1; k <= more; k++) {
+			if ((s[i + (size_t)k] & 0xc0) != 0x80)
+				return 0;
+			c = c << 6 | (s[i + (size_t)k] & 0x3fu);
+		}
+		if (c < least[more] || c > 0x10ffff || (c >= 0xd800 && c < 0xe000))
+			return 0;
+		i += (size_t)more + 1;
+	}
+	return 1;
+}
+
+int
+rec_text(const struct rec_in *in, const char *key, const char **out, size_t *n, struct err *err)
+{
+	const msgpack_object *o = rec_get(in, key);
+
+	if (!o || o->type != MSGPACK_OBJECT_STR)
+		return missing(in, key, "a string", err);
+	if (!is_utf8(o->via.str.ptr, o->via.str.size))
+		return rec_fault(in, err, "'%s' is not UTF-8 text", key);
+	*out = o->via.str.ptr;
+	*n = o->via.str.size;
+	return 0;
+}
+
+static int
+words4(const struct rec_in *in, const char *key, const char *expected, const void **out, size_t *n, struct err *err)
+{
+	const msgpack_object *o = rec_get(in, key);
+
+	if (!o || o->type != MSGPACK_OBJECT_BIN)
+		return missing(in, key, expected, err);
+	if (o->via.bin.size % 4)
+		return rec_fault(in, err, "'%s' has %u bytes, expected a multiple of 4", key, o->via.bin.size);
+	*out = o->via.bin.ptr;
+	*n = o->via.bin.size / 4;
+	return 0;
+}
+
+int
+rec_f32(const struct rec_in *in, const char *key, const void **out, size_t *n, struct err *err)
+{
+	return words4(in, key, "float32 values (bin)", out, n, err);
+}
+
+int
+rec_i32(const struct rec_in *in, const char *key, const void **out, size_t *n, struct err *err)
+{
+	return words4(in, key, "int32 values (bin)", out, n, err);
+}
+
+int
+rec_create(struct rec_out *out, int fd, const char *name, struct err *err)
+{
+	(void)err;
+	*out = (struct rec_out){ .fd = fd, .name = name };
+	msgpack_sbuffer_init(&out->body);
+	msgpack_packer_init(&out->pack, &out->body, msgpack_sbuffer_write);
+	return 0;
+}
+
+void
+rec_discard(struct rec_out *out)
+{
+	msgpack_sbuffer_destroy(&out->body);
+}
+
+void
+rec_begin(struct rec_out *out, const char *type)
+{
+	msgpack_sbuffer_clear(&out->body);
+	out->fields = 0;
+	out->bad = 0;
+	rec_put_text(out, "type", type, strlen(type));
+}
+
+msgpack_packer *
+rec_put(struct rec_out *out, const char *key)
+{
+	size_t n = strlen(key);
+
+	if (out->fields == sizeof out->keys / sizeof *out->keys || n >= sizeof *out->keys)
+		out->bad = 1;
+	else
+		memcpy(out->keys[out->fields], key, n + 1);
+	out->fields++;
+	out->bad |= msgpack_pack_str_with_body(&out->pack, key, n);
+	return &out->pack;
+}
+
+void
+rec_put_int(struct rec_out *out, const char *key, int64_t value)
+{
+	out->bad |= msgpack_pack_int64(rec_put(out, key), value);
+}
+
+void
+rec_put_real(struct rec_out *out, const char *key, double value)
+{
+	out->bad |= msgpack_pack_double(rec_put(out, key), value);
+}
+
+void
+rec_put_text(struct rec_out *out, const char *key, const char *text, size_t n)
+{
+	out->bad |= msgpack_pack_str_with_body(rec_put(out, key), text, n);
+}
+
+void
+rec_put_bin(struct rec_out *out, const char *key, const void *data, size_t bytes)
+{
+	out->bad |= msgpack_pack_bin_with_body(rec_put(out, key), data, bytes);
+}
+
+static int
+was_put(const struct rec_out *out, const msgpack_object *key, uint32_t own)
+{
+	for (uint32_t i = 0; i < own; i++)
+		if (is_text(key, out->keys[i]))
+			return 1;
+	return 0;
+}
+
+void
+rec_keep(struct rec_out *out, const struct rec_in *in)
+{
+	const msgpack_object_map *map = &in->rec.via.map;
+	uint32_t own = out->fields;
+
+	for (uint32_t i = 0; i < map->size; i++) {
+		if (was_put(out, &map->ptr[i].key, own))
+			continue;
+		out->bad |= msgpack_pack_object(&out->pack, map->ptr[i].key);
+		out->bad |= msgpack_pack_object(&out->pack, map->ptr[i].val);
+		out->fields++;
+	}
+}
+
+static int
+write_all(const struct rec_out *out, const void *data, size_t n, struct err *err)
+{
+	const char *p = data;
+
+	while (n) {
+		ssize_t put = write(out->fd, p, n);
+
+		if (put < 0 && errno == EINTR)
+			continue;
+		if (put < 0)
+			return err_sys(err, "%s: cannot write", out->name);
+		p += put;
+		n -= (size_t)put;
+	}
+	return 0;
+}
+
+int
+rec_send(struct rec_out *out, struct err *err)
+{
+	uint8_t head[5] = { 0xdf, (uint8_t)(out->fields >> 24), (uint8_t)(out->fields >> 16), (uint8_t)(out->fields >> 8),
+		            (uint8_t)out->fields };
+	size_t n = 5;
+
+	if (out->bad)
+		return err_set(err, "%s: out of memory for a record", out->name);
+	if (out->body.size + sizeof head > RECORD_MAX)
+		return err_set(err, "%s: a record of %zu bytes, the most is %d", out->name, out->body.size, RECORD_MAX);
+	if (out->fields < 16) {
+		head[0] = (uint8_t)(0x80 | out->fields);
+		n = 1;
+	}
+	return write_all(out, head, n, err) || write_all(out, out->body.data, out->body.size, err) ? -1 : 0;
+}
+
+int
+rec_pass(struct rec_out *out, const struct rec_in *in, struct err *err)
+{
+	msgpack_sbuffer_clear(&out->body);
+	out->fields = 0;
+	out->bad = 0;
+	rec_keep(out, in);
+	return rec_send(out, err);
+}
+
+int
+rec_end(struct rec_out *out, int64_t questions, struct err *err)
+{
+	rec_begin(out, "end");
+	rec_put_int(out, "questions", questions);
+	if (rec_send(out, err))
+		return -1;
+	msgpack_sbuffer_destroy(&out->body);
+	if (close(out->fd))
+		return err_sys(err, "%s: cannot write", out->name);
+	return 0;
+}

@@ -1,0 +1,92 @@
+/*
+ * The way out of a program: one line on stderr, and an exit status. For cmd/ alone.
+ */
+#include "sys/die.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+const char *program_name = "vqa";
+
+/* One write a line, so that the programs of a pipeline do not mix theirs. */
+static void
+say(const char *fmt, va_list args)
+{
+	char line[2048];
+	int head = snprintf(line, sizeof line, "%s: ", program_name);
+	size_t n = head > 0 ? (size_t)head : 0;
+
+	vsnprintf(line + n, sizeof line - n - 1, fmt, args);
+	n = strlen(line);
+	for (size_t i = 0; i < n; i++)
+		if ((unsigned char)line[i] < ' ' || line[i] == 0x7f)
+			line[i] = '?';
+	line[n] = '\n';
+	if (write(STDERR_FILENO, line, n + 1) < 0)
+		return;
+}
+
+void
+die(const struct err *err)
+{
+	die_words("%s", err->text);
+}
+
+void
+die_words(const char *fmt, ...)
+{
+	va_list args;
+
+	va_start(args, fmt);
+	say(fmt, args);
+	va_end(args);
+	exit(1);
+}
+
+void
+die_usage(const char *fmt, ...)
+{
+	va_list args;
+
+	va_start(args, fmt);
+	say(fmt, args);
+	va_end(args);
+	exit(2);
+}
+
+void
+warn_words(const char *fmt, ...)
+{
+	va_list args;
+
+	va_start(args, fmt);
+	say(fmt, args);
+	va_end(args);
+}
+
+void
+close_stdout(void)
+{
+	int bad = ferror(stdout);
+
+	if (fclose(stdout) || bad)
+		die_words("stdout: cannot write: %s", strerror(errno));
+}
+
+void
+refuse_terminal(int fd)
+{
+	if (isatty(fd))
+		die_usage("stdout is a terminal, and records are binary; expected a pipe or a file");
+}
+
+void
+note_terminal(int fd)
+{
+	if (isatty(fd))
+		warn_words("reading from the terminal; end with Ctrl-D");
+}

@@ -1,0 +1,235 @@
+/*
+ * The fields of a question's entry, checked, and the table of where the entries are.
+ */
+#include "text/questions.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "text/utf8.h"
+#include "text/vocab.h"
+#include "text/wordpiece.h"
+
+enum { PLACE_BITS = 20 };
+_Static_assert(ENTRY_MAX <= 1 << PLACE_BITS, "a place holds the length of any entry");
+
+static int
+read_image(const struct list *list, struct entry *entry, struct err *err)
+{
+	const json_t *value = json_object_get(entry->json, "img_id");
+	char words[80];
+	size_t n;
+
+	if (json_is_integer(value)) {
+		snprintf(entry->digits, sizeof entry->digits, "%" PRId64, (int64_t)json_integer_value(value));
+		entry->image = entry->digits;
+		return 0;
+	}
+	if (!value)
+		return list_fault(list, err, "'img_id' is missing, expected an integer or a string");
+	if (!json_is_string(value))
+		return list_fault(list, err, "'img_id' is %s, expected an integer or a string",
+		                  json_words(words, sizeof words, value));
+	if (list_string(list, entry->json, "img_id", 1, &entry->image, err))
+		return -1;
+	n = json_string_length(value);
+	if (n == 0 || n > IMAGE_ID_MAX)
+		return list_fault(list, err, "'img_id' of %zu bytes, expected 1 to %d", n, IMAGE_ID_MAX);
+	return 0;
+}
+
+static int
+read_label(const struct list *list, struct entry *entry, int needed, struct err *err)
+{
+	json_t *label = json_object_get(entry->json, "label"), *score;
+	const char *answer;
+	char quote[64], words[80];
+
+	entry->label = label;
+	if (!label)
+		return needed ? list_fault(list, err, "'label' is missing, expected an object of answers and scores") : 0;
+	if (!json_is_object(label))
+		return list_fault(list, err, "'label' is %s, expected an object of answers and scores",
+		                  json_words(words, sizeof words, label));
+	json_object_foreach(label, answer, score) {
+		if (!json_is_number(score) || !(json_number_value(score) >= 0 && json_number_value(score) <= 1))
+			return list_fault(list, err, "label of '%s' is %s, expected a score of 0 to 1",
+			                  utf8_quote(quote, sizeof quote, answer, strlen(answer)),
+			                  json_words(words, sizeof words, score));
+	}
+	return 0;
+}
+
+/* Takes json; entry_release() also after an error. */
+static int
+entry_read(const struct list *list, struct entry *entry, json_t *json, int need_label, struct err *err)
+{
+	const json_t *sent = json_object_get(json, "sent");
+	char words[80];
+
+	*entry = (struct entry){.json = json};
+	if (list_integer(list, json, "question_id", &entry->id, err) || read_image(list, entry, err))
+		return -1;
+	if (!sent)
+		return list_fault(list, err, "'sent' is missing, expected a string");
+	if (!json_is_string(sent))
+		return list_fault(list, err, "'sent' is %s, expected a string", json_words(words, sizeof words, sent));
+	entry->sent = json_string_value(sent);
+	entry->sent_n = json_string_length(sent);
+	if (entry->sent_n > SENTENCE_MAX)
+		return list_fault(list, err, "'sent' of %zu bytes, expected at most %d", entry->sent_n, SENTENCE_MAX);
+	if (read_label(list, entry, need_label, err) ||
+	    list_string(list, json, "answer_type", 0, &entry->answer_type, err) ||
+	    list_string(list, json, "question_type", 0, &entry->question_type, err))
+		return -1;
+	return 0;
+}
+
+void
+entry_release(struct entry *entry)
+{
+	json_decref(entry->json);
+	*entry = (struct entry){0};
+}
+
+static int
+questions_grow(struct questions *q)
+{
+	uint32_t size = q->size ? 2 * q->size : 256;
+	uint64_t *places = realloc(q->places, size * sizeof *places);
+	uint32_t *images;
+
+	if (!places)
+		return -1;
+	q->places = places;
+	images = realloc(q->images, size * sizeof *images);
+	if (!images)
+		return -1;
+	q->images = images;
+	q->size = size;
+	return 0;
+}
+
+/* Which file question k is in. */
+static int
+file_of(const struct questions *q, uint32_t k)
+{
+	int low = 0, high = q->files;
+
+	while (high - low > 1) {
+		int middle = low + (high - low) / 2;
+
+		if (q->first[middle] <= k)
+			low = middle;
+		else
+			high = middle;
+	}
+	return low;
+}
+
+static int
+questions_add(struct questions *q, const struct list *list, const struct entry *entry, struct err *err)
+{
+	uint32_t k = q->ids.count;
+	int64_t image, same;
+
+	if (list->entry_at >> (63 - PLACE_BITS))
+		return list_fault(list, err, "too far from the file's begin, expected at most 8 TiB");
+	if (k == q->size && questions_grow(q))
+		return err_set(err, "%s: out of memory", list->name);
+	image = names_add(&q->names, entry->image);
+	same = image < 0 ? INDEX_FULL : ids_add(&q->ids, entry->id);
+	if (same >= 0) {
+		int file = file_of(q, (uint32_t)same);
+
+		return list_fault(list, err, "question_id %" PRId64 " is there twice, first in entry %" PRId64 " of %s", entry->id,
+		                  same - q->first[file] + 1, q->lists[file].name);
+	}
+	if (same == INDEX_FULL)
+		return err_set(err, "%s: out of memory", list->name);
+	q->places[k] = (uint64_t)list->entry_at << PLACE_BITS | (list->entry_n - 1);
+	q->images[k] = (uint32_t)image;
+	return 0;
+}
+
+static int
+questions_read(struct questions *q, struct list *list, int need_label, struct err *err)
+{
+	json_t *json;
+	int r;
+
+	while ((r = list_next(list, &json, err)) > 0) {
+		struct entry entry;
+		int bad = entry_read(list, &entry, json, need_label, err) || questions_add(q, list, &entry, err);
+
+		entry_release(&entry);
+		if (bad)
+			return -1;
+	}
+	return r;
+}
+
+int
+questions_open(struct questions *q, char **paths, int files, int need_label, struct err *err)
+{
+	*q = (struct questions){.hash = FNV_BEGIN};
+	q->lists = calloc((size_t)files, sizeof *q->lists);
+	q->first = calloc((size_t)files + 1, sizeof *q->first);
+	if (!q->lists || !q->first) {
+		err_set(err, "out of memory");
+		goto fail;
+	}
+	for (; q->files < files; q->files++) {
+		struct list *list = &q->lists[q->files];
+
+		if (list_open(list, paths[q->files], q->hash, err))
+			goto fail;
+		q->first[q->files] = q->ids.count;
+		if (questions_read(q, list, need_label, err)) {
+			q->files++;
+			goto fail;
+		}
+		q->hash = list->hash;
+	}
+	q->first[files] = q->ids.count;
+	return 0;
+fail:
+	questions_close(q);
+	return -1;
+}
+
+void
+questions_close(struct questions *q)
+{
+	for (int i = 0; i < q->files; i++)
+		list_close(&q->lists[i]);
+	free(q->lists);
+	free(q->first);
+	free(q->places);
+	free(q->images);
+	ids_free(&q->ids);
+	names_free(&q->names);
+	*q = (struct questions){0};
+}
+
+int
+questions_at(struct questions *q, uint32_t k, struct entry *entry, struct err *err)
+{
+	int file = file_of(q, k);
+	struct list *list = &q->lists[file];
+	int64_t number = (int64_t)k - q->first[file] + 1;
+	json_t *json = list_again(list, number, (int64_t)(q->places[k] >> PLACE_BITS),
+	                          (q->places[k] & ((1u << PLACE_BITS) - 1)) + 1, err);
+
+	*entry = (struct entry){0};
+	if (!json)
+		return -1;
+	if (entry_read(list, entry, json, 0, err))
+		return -1;
+	if (entry->id != q->ids.id[k])
+		return list_fault(list, err, "changed while it was read: question_id is %" PRId64 ", was %" PRId64, entry->id,
+		                  q->ids.id[k]);
+	return 0;
+}

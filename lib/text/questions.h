@@ -1,0 +1,52 @@
+/*
+ * The reference's question lists: JSON arrays of {"question_id", "img_id", "sent"} and, where known, "label" {answer: score},
+ * "answer_type", "question_type"; other keys are let be.
+ *
+ * questions_open() reads and checks all of it once and keeps 8 bytes of place, the id and the image's number a question;
+ * questions_at() reads one again. So order is free, a list never has to fit in memory, and a bad list is known before the first
+ * record is written.
+ */
+#ifndef VQA_TEXT_QUESTIONS_H
+#define VQA_TEXT_QUESTIONS_H
+
+#include <jansson.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "sys/err.h"
+#include "text/index.h"
+#include "text/list.h"
+
+enum { IMAGE_ID_MAX = 511 }; /* bytes: what a store's key can hold */
+
+struct questions {
+	struct list *lists;  /* one a file */
+	uint32_t *first;     /* (files + 1): the first question of each */
+	int files;
+	uint64_t *places;    /* (count): offset << 20 | length - 1 */
+	uint32_t *images;    /* (count): the image's number in `names` */
+	uint32_t size;       /* of both */
+	struct ids ids;      /* question_id of each, all different; ids.count questions */
+	struct names names;  /* images in the order they came */
+	uint64_t hash;       /* FNV-1a of the files' bytes, one after the other */
+};
+
+struct entry {
+	int64_t id;
+	const char *image; /* decimal where the list has an integer */
+	const char *sent;  /* UTF-8; may hold NULs */
+	size_t sent_n;
+	const json_t *label;                     /* an object of numbers 0..1, or NULL */
+	const char *answer_type, *question_type; /* or NULL */
+	json_t *json;                            /* owns all of the above */
+	char digits[24];
+};
+
+/* need_label: an entry without "label" is an error. After an error nothing is open. */
+int questions_open(struct questions *q, char **paths, int files, int need_label, struct err *err);
+void questions_close(struct questions *q);
+/* Question k once more; entry_release() it, after an error too. It must not be moved: it may point into itself. */
+int questions_at(struct questions *q, uint32_t k, struct entry *entry, struct err *err);
+void entry_release(struct entry *entry);
+
+#endif

@@ -1,0 +1,63 @@
+# What every bats file loads: where things are, a folder of its own for each test, and how a failure is asked for.
+# shellcheck shell=bash
+
+ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+export ROOT
+export GOLDEN=$ROOT/tests/golden
+export BIN=${VQA_BIN:-$ROOT/bin}
+export PATH=$BIN:$ROOT/pipelines:$PATH
+export LC_ALL=C.UTF-8
+unset VQA_VOCAB
+
+setup() {
+	cd "$BATS_TEST_TMPDIR" || exit 1
+}
+
+# fails_with STATUS LINE COMMAND…: the command exits with STATUS (no crash is taken for it) and says exactly LINE on stderr.
+fails_with() {
+	local status=0 want=$1 line=$2 said
+	shift 2
+	"$@" >fails_with.out 2>fails_with.err || status=$?
+	said=$(cat fails_with.err)
+	if [ "$status" != "$want" ] || [ "$said" != "$line" ]; then
+		printf 'command: %s\nstatus:  %s, wanted %s\nsaid:    %s\nwanted:  %s\n' "$*" "$status" "$want" "$said" "$line"
+		return 1
+	fi
+}
+
+# A folder with questions, labels, answers, four images, their features as TSV and as a store, and a small untrained model.
+prepare() {
+	local made=$BATS_RUN_TMPDIR/prepared
+	(
+		flock 9
+		[ -e "$made/whole" ] && exit 0
+		set -e
+		rm -rf "$made"
+		mkdir -p "$made"
+		cd "$made"
+		cp -r "$GOLDEN"/easy-vqa/. .
+		cp questions.json labels.json
+		vqa-gridfeat images/*.png >features.tsv
+		vqa-featpack features.tsv features.lmdb
+		width=$(vqa-tokenize questions.json | vqa-featload features.lmdb | vqa-dump | jq -r 'select(.type == "header").features')
+		source=$(vqa-tokenize questions.json | vqa-featload features.lmdb | vqa-dump | jq -r 'select(.type == "header").feature_source')
+		ckpt-init -L 1,1,1 -H 32 -n 4 -F 64 -f "$width" --source "$source" -s -r 1 -A answers.json tiny.safetensors
+		touch whole
+	) 9>"$BATS_RUN_TMPDIR/prepare.lock" || return 1
+	cp -r "$made"/. .
+}
+
+# The common manners of every program: help, version, wrong usage, a full disk.
+manners() {
+	local program=$1
+	"$program" -h | grep -q "$program"
+	"$program" --version | grep -qx "$program [0-9.]*"
+	local status=0
+	"$program" --no-such-option >/dev/null 2>manners.err || status=$?
+	[ "$status" = 2 ]
+	[ "$(wc -l <manners.err)" = 1 ]
+	status=0
+	"$program" -h >/dev/full 2>manners.err || status=$?
+	[ "$status" = 1 ]
+	grep -q "^$program: stdout: .*No space left" manners.err
+}
