@@ -113,7 +113,6 @@ main(int argc, char **argv)
 		tokenize_one(&out, &vocab, &err);
 	else
 		tokenize_lists(&out, &vocab, paths, files > 0 ? files : 1, &err);
-	rec_discard(&out);
 	vocab_close(&vocab);
 	return 0;
 }

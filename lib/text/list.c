@@ -251,13 +251,13 @@ entry_scan(struct list *list, struct err *err)
 	return 0;
 }
 
-/* jansson's words, made fit for one line, with the place in the file. */
+/* jansson's words, made fit for one line, with the place in the file up to which it had read. */
 static int
 parse_fault(const struct list *list, const json_error_t *fault, struct err *err)
 {
 	char words[JSON_ERROR_TEXT_LENGTH + 4];
 
-	return list_fault(list, err, "%s at byte %lld",
+	return list_fault(list, err, "%s before byte %lld",
 	                  utf8_quote(words, sizeof words, fault->text, strlen(fault->text)),
 	                  (long long)list->entry_at + fault->position);
 }
@@ -266,6 +266,7 @@ int
 list_next(struct list *list, json_t **entry, struct err *err)
 {
 	json_error_t fault;
+	size_t bad;
 	bool first = list->entries == 0 && list->at == 0;
 	char c;
 	int r;
@@ -303,6 +304,9 @@ list_next(struct list *list, json_t **entry, struct err *err)
 		return unexpected(list, c, "'{', an entry of the list", err);
 	if (entry_scan(list, err))
 		return -1;
+	if (!utf8_valid(list->entry, list->entry_n, &bad))
+		return list_fault(list, err, "byte %lld is 0x%02x, not UTF-8", (long long)list->entry_at + (long long)bad,
+		                  (unsigned char)list->entry[bad]);
 	*entry = json_loadb(list->entry, list->entry_n, PARSE, &fault);
 	return *entry ? 1 : parse_fault(list, &fault, err);
 }

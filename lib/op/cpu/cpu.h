@@ -1,0 +1,142 @@
+/*
+ * What the files of the CPU backend share: their functions, how loops are compiled, exp, log and erf that vectorise.
+ *
+ * A kernel works on one row or one block and is compiled for AVX-512, AVX2 and any x86-64 (VECTOR), chosen when the
+ * library is loaded; the loop over rows around it is OpenMP's. Sums run in LANES partial sums or in blocks of fixed
+ * size, in one order, so that no result depends on the number of threads.
+ */
+#ifndef VQA_OP_CPU_CPU_H
+#define VQA_OP_CPU_CPU_H
+
+#include <math.h>
+#include <string.h>
+
+#include "op/op.h"
+
+/* Sanitizers instrument the resolver that chooses a clone, before they are ready for it. */
+#if defined(__SANITIZE_ADDRESS__) || !defined(__x86_64__)
+#define VECTOR
+#else
+#define VECTOR __attribute__((target_clones("avx512f", "avx2", "default")))
+#endif
+
+enum { LANES = 16 };
+
+/* Most keys of a place, as stream/schema.h bounds tokens and regions. */
+enum { ENTMAX_KEYS = 1024 };
+
+/* Below this many elements of work, waking other threads costs more than it gives. */
+enum { PARALLEL_LEAST = 1 << 14 };
+
+void cpu_embedding(const struct embedding *);
+void cpu_embedding_backward(const struct embedding_backward *);
+void cpu_linear(const struct linear *);
+void cpu_linear_backward(const struct linear_backward *);
+void cpu_activation_backward(const struct activation_backward *);
+void cpu_layernorm(const struct layernorm *);
+void cpu_layernorm_backward(const struct layernorm_backward *);
+void cpu_average(const struct average *);
+void cpu_average_backward(const struct average_backward *);
+void cpu_attention(const struct attention *);
+void cpu_attention_backward(const struct attention_backward *);
+void cpu_gather(const struct gather *);
+void cpu_gather_backward(const struct gather_backward *);
+void cpu_add(float *y, const float *x, size_t n);
+double cpu_sumsq(const float *x, size_t n);
+void cpu_lamb(const struct lamb *);
+void cpu_adamw(const struct adamw *);
+void cpu_lookahead(const struct lookahead *);
+void cpu_clamp(float *x, size_t n, float low, float high);
+void *cpu_alloc(size_t bytes);
+void cpu_free(void *);
+void cpu_copy(void *dst, const void *src, size_t bytes);
+void cpu_zero(void *dst, size_t bytes);
+int cpu_sync(struct err *err);
+
+/* Keep the first fault for sync(). */
+void cpu_fault(const char *what);
+/* This thread's scratch of at least n elements, kept for next time; NULL (and a fault) when there is no memory. */
+float *cpu_scratch(size_t n);
+
+/* The activation of a row, in place (linear.c uses it). */
+void cpu_activate(float *row, size_t n, enum activation act);
+/* out (n) written (or added) = the sums of x (rows, n)'s columns */
+void cpu_column_sums(float *out, const float *x, int rows, int n, int add);
+
+/* Keep or drop the elements of a row: x times 0 or 1/(1 - p). */
+void cpu_drop(float *x, int n, const struct dropout *drop, uint32_t row);
+
+/*
+ * entmax of x (d), in place, in double; *tau is of x' = (alpha-1)(x - max). If warm, *tau is near the solution already.
+ * Returns 1/sum that the result was multiplied with.
+ */
+double cpu_entmax(double *x, int d, double alpha, double *tau, int warm);
+/* dx (d) written in place of dy, from p; returns this row's share of the gradient by alpha. */
+double cpu_entmax_backward(double *dy, const double *p, int d, double alpha);
+
+/* exp(x) by 2^k times a polynomial; coefficients of the Cephes library (S. Moshier), expf: within 2 ulp. */
+static inline float
+exp_f32(float x)
+{
+	const float y = x < -87.0f ? -87.0f : x > 88.0f ? 88.0f : x;
+	const float k = floorf(y * 1.44269504f + 0.5f);
+	const float r = (y - k * 0.693359375f) + k * 2.12194440e-4f;
+	union {
+		int32_t i;
+		float f;
+	} scale = { .i = ((int32_t)k + 127) << 23 };
+	float p = 1.9875691500e-4f;
+
+	p = p * r + 1.3981999507e-3f;
+	p = p * r + 8.3334519073e-3f;
+	p = p * r + 4.1665795894e-2f;
+	p = p * r + 1.6666665459e-1f;
+	p = p * r + 5.0000001201e-1f;
+	p = p * r * r + r + 1;
+	return x < -87.0f ? 0 : p * scale.f;
+}
+
+/* exp(x), |x| < 700, by its series after reduction to |r| <= ln 2 / 2: relative error below 2e-10. */
+static inline double
+exp_f64(double x)
+{
+	const double k = floor(x * 1.4426950408889634 + 0.5);
+	const double r = x - k * 0.6931471805599453;
+	union {
+		int64_t i;
+		double f;
+	} scale = { .i = ((int64_t)k + 1023) << 52 };
+	double p = 1.0 / 40320;
+
+	p = p * r + 1.0 / 5040;
+	p = p * r + 1.0 / 720;
+	p = p * r + 1.0 / 120;
+	p = p * r + 1.0 / 24;
+	p = p * r + 1.0 / 6;
+	p = p * r + 0.5;
+	p = p * r + 1;
+	return (p * r + 1) * scale.f;
+}
+
+/* log(x), x > 0 and normal: 2 artanh((m-1)/(m+1)) of the mantissa in [sqrt 1/2, sqrt 2): absolute error below 2e-11. */
+static inline double
+log_f64(double x)
+{
+	union {
+		double f;
+		int64_t i;
+	} u = { .f = x };
+	const int64_t e = (u.i - 0x3fe6a09e667f3bcd) >> 52;
+	double s, q, p = 1.0 / 11;
+
+	u.i -= e << 52;
+	s = (u.f - 1) / (u.f + 1);
+	q = s * s;
+	p = p * q + 1.0 / 9;
+	p = p * q + 1.0 / 7;
+	p = p * q + 1.0 / 5;
+	p = p * q + 1.0 / 3;
+	return 2 * s * (p * q + 1) + (double)e * 0.6931471805599453;
+}
+
+#endif

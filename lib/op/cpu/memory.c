@@ -1,0 +1,71 @@
+/*
+ * Memory, and what went wrong: the CPU's operations fail only for want of memory or in oneDNN.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "op/cpu/cpu.h"
+
+static char fault[256];
+
+void
+cpu_fault(const char *what)
+{
+#pragma omp critical(vqa_cpu_fault)
+	if (!fault[0])
+		snprintf(fault, sizeof fault, "%s", what);
+}
+
+int
+cpu_sync(struct err *err)
+{
+	if (!fault[0])
+		return 0;
+	err_set(err, "cpu backend: %s", fault);
+	fault[0] = '\0';
+	return -1;
+}
+
+void *
+cpu_alloc(size_t bytes)
+{
+	return bytes > SIZE_MAX - 64 ? NULL : aligned_alloc(64, (bytes + 64) / 64 * 64);
+}
+
+void
+cpu_free(void *p)
+{
+	free(p);
+}
+
+void
+cpu_copy(void *dst, const void *src, size_t bytes)
+{
+	if (bytes)
+		memcpy(dst, src, bytes);
+}
+
+void
+cpu_zero(void *dst, size_t bytes)
+{
+	if (bytes)
+		memset(dst, 0, bytes);
+}
+
+float *
+cpu_scratch(size_t n)
+{
+	static _Thread_local struct {
+		float *at;
+		size_t n;
+	} own;
+
+	if (own.n < n) {
+		free(own.at);
+		own.at = cpu_alloc(n * sizeof *own.at);
+		own.n = own.at ? n : 0;
+		if (!own.at)
+			cpu_fault("out of memory for a thread's scratch");
+	}
+	return own.at;
+}

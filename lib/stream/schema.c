@@ -1,0 +1,165 @@
+/*
+ * What a question and an image must look like.
+ */
+#include "stream/schema.h"
+
+#include <math.h>
+#include <string.h>
+
+static int
+label_read(const struct rec_in *in, const msgpack_object *label, struct err *err)
+{
+	if (label->type != MSGPACK_OBJECT_MAP)
+		return rec_fault(in, err, "'label' has another type, expected a map from answer to score");
+	for (uint32_t i = 0; i < label->via.map.size; i++) {
+		const msgpack_object_kv *kv = &label->via.map.ptr[i];
+		double score = kv->val.type == MSGPACK_OBJECT_POSITIVE_INTEGER ? (double)kv->val.via.u64
+		               : kv->val.type == MSGPACK_OBJECT_FLOAT32 || kv->val.type == MSGPACK_OBJECT_FLOAT64
+		                       ? kv->val.via.f64
+		                       : -1;
+
+		if (kv->key.type != MSGPACK_OBJECT_STR)
+			return rec_fault(in, err, "'label' has a key that is no string, expected an answer");
+		if (!(score >= 0 && score <= 1))
+			return rec_fault(in, err, "'label' of answer '%.*s' is no number from 0 to 1",
+			                 (int)(kv->key.via.str.size < 64 ? kv->key.via.str.size : 64), kv->key.via.str.ptr);
+	}
+	return 0;
+}
+
+int
+question_read(const struct rec_in *in, struct question *q, struct err *err)
+{
+	size_t T;
+
+	*q = (struct question){ .label = rec_get(in, "label") };
+	if (rec_int(in, "id", INT64_MIN, INT64_MAX, &q->id, err) || rec_text(in, "image", &q->image, &q->image_n, err) ||
+	    rec_i32(in, "tokens", &q->tokens, &T, err))
+		return -1;
+	if (T < 1 || T > TOKENS_MAX)
+		return rec_fault(in, err, "'tokens' has %zu tokens, expected 1 to %d", T, TOKENS_MAX);
+	q->T = (int)T;
+	if (q->label && q->label->type == MSGPACK_OBJECT_NIL)
+		q->label = NULL;
+	return q->label ? label_read(in, q->label, err) : 0;
+}
+
+/* Whether "dtype" names f16 for the features: 1, 0, or -1 for any other type. */
+static int
+features_f16(const struct rec_in *in, struct err *err)
+{
+	const msgpack_object *dtype = rec_get(in, "dtype");
+
+	if (!dtype)
+		return 0;
+	if (dtype->type != MSGPACK_OBJECT_MAP)
+		return rec_fault(in, err, "'dtype' has another type, expected a map from field to type");
+	for (uint32_t i = 0; i < dtype->via.map.size; i++) {
+		const msgpack_object_str *key = &dtype->via.map.ptr[i].key.via.str;
+		const msgpack_object *val = &dtype->via.map.ptr[i].val;
+
+		if (dtype->via.map.ptr[i].key.type != MSGPACK_OBJECT_STR || key->size != 8 || memcmp(key->ptr, "features", 8))
+			continue;
+		if (val->type == MSGPACK_OBJECT_STR && val->via.str.size == 3 && !memcmp(val->via.str.ptr, "f16", 3))
+			return 1;
+		if (val->type == MSGPACK_OBJECT_STR && val->via.str.size == 3 && !memcmp(val->via.str.ptr, "f32", 3))
+			return 0;
+		return rec_fault(in, err, "'dtype' of features is neither f32 nor f16");
+	}
+	return 0;
+}
+
+static int
+boxes_read(const struct rec_in *in, struct image_rec *image, struct err *err)
+{
+	size_t n;
+
+	if (rec_f32(in, "boxes", &image->boxes, &n, err))
+		return -1;
+	if (n != (size_t)image->n * 4)
+		return rec_fault(in, err, "'boxes' has %zu values, expected 4 for each of %d regions", n, image->n);
+	for (size_t i = 0; i < n; i++) {
+		float x;
+
+		memcpy(&x, (const char *)image->boxes + 4 * i, sizeof x);
+		if (!(x >= -1e-5f && x <= 1 + 1e-5f))
+			return rec_fault(in, err, "image '%.*s': box of region %zu: column %zu is %g, expected 0 to 1",
+			                 (int)image->id_n, image->id, i / 4, i % 4, (double)x);
+	}
+	return 0;
+}
+
+static float
+half_to_float(uint16_t h)
+{
+	uint32_t sign = (uint32_t)(h & 0x8000) << 16, exponent = (h >> 10) & 31, fraction = h & 1023;
+	uint32_t bits;
+	float x;
+
+	if (exponent == 0) { /* zero or subnormal: fraction 2^-24 */
+		x = (float)fraction * 0x1p-24f;
+		return sign ? -x : x;
+	}
+	bits = sign | (exponent == 31 ? 0xffu : exponent + 112) << 23 | fraction << 13;
+	memcpy(&x, &bits, sizeof x);
+	return x;
+}
+
+static float
+feature(const struct image_rec *image, size_t i)
+{
+	uint16_t half;
+	float x;
+
+	if (image->f16) {
+		memcpy(&half, (const char *)image->features + 2 * i, sizeof half);
+		return half_to_float(half);
+	}
+	memcpy(&x, (const char *)image->features + 4 * i, sizeof x);
+	return x;
+}
+
+int
+image_read(const struct rec_in *in, struct image_rec *image, struct err *err)
+{
+	const msgpack_object *features = rec_get(in, "features");
+	int64_t n;
+	size_t size, row;
+
+	*image = (struct image_rec){ 0 };
+	if (rec_text(in, "id", &image->id, &image->id_n, err) || rec_int(in, "n", 1, OBJECTS_PER_IMAGE_MAX, &n, err))
+		return -1;
+	image->n = (int)n;
+	image->f16 = features_f16(in, err);
+	if (image->f16 < 0 || boxes_read(in, image, err))
+		return -1;
+	if (!features || features->type != MSGPACK_OBJECT_BIN)
+		return rec_fault(in, err, features ? "'features' has another type, expected float values (bin)"
+		                                   : "'features' is missing, expected float values (bin)");
+	size = features->via.bin.size;
+	row = (size_t)n * (image->f16 ? 2 : 4);
+	if (!size || size % row)
+		return rec_fault(in, err, "image '%.*s': 'features' has %zu bytes, expected a multiple of %zu for %d regions",
+		                 (int)image->id_n, image->id, size, row, image->n);
+	image->features = features->via.bin.ptr;
+	image->width = (int64_t)(size / row);
+	for (size_t i = 0; i < (size_t)image->n * (size_t)image->width; i++)
+		if (!isfinite(feature(image, i)))
+			return rec_fault(in, err, "image '%.*s': feature of region %zu, column %zu is %g, expected a finite number",
+			                 (int)image->id_n, image->id, i / (size_t)image->width, i % (size_t)image->width,
+			                 (double)feature(image, i));
+	return 0;
+}
+
+void
+image_features(const struct image_rec *image, float *out)
+{
+	size_t n = (size_t)image->n * (size_t)image->width;
+
+	if (!image->f16) {
+		memcpy(out, image->features, n * sizeof *out);
+		return;
+	}
+	for (size_t i = 0; i < n; i++)
+		out[i] = feature(image, i);
+}
