@@ -14,11 +14,11 @@ static const char *labels_path;
 static int as_json;
 
 static const struct opt opts[] = {
-	{'l', "labels", OPT_TEXT, &labels_path, "FILE", "question list with labels (required)"},
-	{0, "json", OPT_FLAG, &as_json, NULL, "one JSON object, or an array of them for several files"},
-	{0},
+	{ 'l', "labels", OPT_TEXT, &labels_path, "FILE", "question list with labels (required)" },
+	{ 0, "json", OPT_FLAG, &as_json, NULL, "one JSON object, or an array of them for several files" },
+	{ 0 },
 };
-static const struct program program = {"vqa-score", "FILE...", "label accuracy of submission files", opts, 1, -1};
+static const struct program program = { "vqa-score", "FILE...", "label accuracy of submission files", opts, 1, -1 };
 
 static int
 by_name(const void *a, const void *b)
@@ -87,7 +87,8 @@ print_json(char **paths, struct score *scores, int files)
 
 	for (int k = 0; k < files; k++)
 		json_array_append_new(all, json_score(paths[k], &scores[k], files > 1));
-	if (!all || json_dumpf(files > 1 ? all : json_array_get(all, 0), stdout, JSON_INDENT(4) | JSON_REAL_PRECISION(15)))
+	if (!all ||
+	    json_dumpf(files > 1 ? all : json_array_get(all, 0), stdout, JSON_INDENT(4) | JSON_REAL_PRECISION(15)))
 		die_words("stdout: the scores could not be written");
 	putchar('\n');
 	json_decref(all);

@@ -11,10 +11,11 @@
 static const char *list;
 
 static const struct opt opts[] = {
-	{'q', "questions", OPT_TEXT, &list, "FILE", "refuse answers that are not to exactly the questions of this list"},
-	{0},
+	{ 'q', "questions", OPT_TEXT, &list, "FILE",
+	  "refuse answers that are not to exactly the questions of this list" },
+	{ 0 },
 };
-static const struct program program = {"vqa-submit", "", "answers to a submission file", opts, 0, 0};
+static const struct program program = { "vqa-submit", "", "answers to a submission file", opts, 0, 0 };
 
 int
 main(int argc, char **argv)

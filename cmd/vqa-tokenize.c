@@ -10,28 +10,32 @@
 #include "text/utf8.h"
 
 static const char *vocab_path, *question, *image, *shard;
-static struct order_choice choice = {.limit_images = -1, .shards = 1};
+static struct order_choice choice = { .limit_images = -1, .shards = 1 };
 static int64_t shuffle = -1, shuffle_images = -1;
 
 static const struct opt opts[] = {
-	{'V', "vocab", OPT_TEXT, &vocab_path, "FILE", "vocabulary, a piece a line (the one shipped)"},
-	{'q', "question", OPT_TEXT, &question, "QUESTION", "ask this one question, instead of a list's"},
-	{'i', "image", OPT_TEXT, &image, "IMAGE", "the image that -q asks about"},
-	{0, "shuffle", OPT_INT(0, 1e15), &shuffle, "SEED", "questions in random order"},
-	{0, "shuffle-images", OPT_INT(0, 1e15), &shuffle_images, "SEED", "images in random order, questions of one together"},
-	{0, "shard", OPT_TEXT, &shard, "I/N", "only the questions whose place k has k mod N = I"},
-	{0, "skip", OPT_INT(0, 1e15), &choice.skip, "N", "leave out the first N of what is left"},
-	{0, "limit-images", OPT_INT(1, 1e15), &choice.limit_images, "N", "only questions about the first N images"},
-	{0},
+	{ 'V', "vocab", OPT_TEXT, &vocab_path, "FILE", "vocabulary, a piece a line (the one shipped)" },
+	{ 'q', "question", OPT_TEXT, &question, "QUESTION", "ask this one question, instead of a list's" },
+	{ 'i', "image", OPT_TEXT, &image, "IMAGE", "the image that -q asks about" },
+	{ 0, "shuffle", OPT_INT(0, 1e15), &shuffle, "SEED", "questions in random order" },
+	{ 0, "shuffle-images", OPT_INT(0, 1e15), &shuffle_images, "SEED",
+	  "images in random order, questions of one together" },
+	{ 0, "shard", OPT_TEXT, &shard, "I/N", "only the questions whose place k has k mod N = I" },
+	{ 0, "skip", OPT_INT(0, 1e15), &choice.skip, "N", "leave out the first N of what is left" },
+	{ 0, "limit-images", OPT_INT(1, 1e15), &choice.limit_images, "N", "only questions about the first N images" },
+	{ 0 },
 };
-static const struct program program = {"vqa-tokenize", "[FILE...]", "questions to a stream of token ids", opts, 0, -1};
+static const struct program program = {
+	"vqa-tokenize", "[FILE...]", "questions to a stream of token ids", opts, 0, -1
+};
 
 static void
 check_options(int files)
 {
 	if (!question != !image)
 		die_usage("-%c: expected with -%c", question ? 'q' : 'i', question ? 'i' : 'q');
-	if (question && (files > 0 || shuffle >= 0 || shuffle_images >= 0 || shard || choice.skip || choice.limit_images >= 0))
+	if (question &&
+	    (files > 0 || shuffle >= 0 || shuffle_images >= 0 || shard || choice.skip || choice.limit_images >= 0))
 		die_usage("-q: no list and no choice of a list's questions, expected -i and -V only");
 	if (shuffle >= 0 && shuffle_images >= 0)
 		die_usage("--shuffle and --shuffle-images: expected one of them");
@@ -51,15 +55,16 @@ static void
 tokenize_one(struct rec_out *out, const struct vocab *vocab, struct err *err)
 {
 	char source[17];
-	struct stream_head head = {.questions = 1, .total = 1, .shards = 1, .source = source};
-	struct entry entry = {.image = image, .sent = question, .sent_n = strlen(question)};
+	struct stream_head head = { .questions = 1, .total = 1, .shards = 1, .source = source };
+	struct entry entry = { .image = image, .sent = question, .sent_n = strlen(question) };
 
 	if (!*image || strlen(image) > IMAGE_ID_MAX)
 		die_usage("-i: name of %zu bytes, expected 1 to %d", strlen(image), IMAGE_ID_MAX);
 	if (!utf8_valid(image, strlen(image), NULL))
 		die_usage("-i: not UTF-8, expected an image's name");
 	order_source(source, fnv1a(fnv1a(FNV_BEGIN, question, strlen(question) + 1), image, strlen(image)), &choice);
-	if (tokenize_header(out, vocab, &head, err) || tokenize_question(out, vocab, &entry, err) || rec_end(out, 1, err))
+	if (tokenize_header(out, vocab, &head, err) || tokenize_question(out, vocab, &entry, err) ||
+	    rec_end(out, 1, err))
 		die(err);
 }
 
@@ -69,7 +74,9 @@ tokenize_lists(struct rec_out *out, const struct vocab *vocab, char **paths, int
 	char source[17];
 	struct questions questions;
 	struct order order;
-	struct stream_head head = {.skip = choice.skip, .shard = choice.shard, .shards = choice.shards, .source = source};
+	struct stream_head head = {
+		.skip = choice.skip, .shard = choice.shard, .shards = choice.shards, .source = source
+	};
 
 	if (questions_open(&questions, paths, files, 0, err) || order_make(&order, &questions, &choice, err))
 		die(err);
@@ -81,7 +88,8 @@ tokenize_lists(struct rec_out *out, const struct vocab *vocab, char **paths, int
 	for (int64_t k = choice.skip; k < order.count; k++) {
 		struct entry entry;
 
-		if (questions_at(&questions, order.questions[k], &entry, err) || tokenize_question(out, vocab, &entry, err))
+		if (questions_at(&questions, order.questions[k], &entry, err) ||
+		    tokenize_question(out, vocab, &entry, err))
 			die(err);
 		entry_release(&entry);
 	}
@@ -95,7 +103,7 @@ int
 main(int argc, char **argv)
 {
 	static char stdin_name[] = "-";
-	char *from_stdin[] = {stdin_name}, **paths;
+	char *from_stdin[] = { stdin_name }, **paths;
 	struct err err;
 	struct vocab vocab;
 	struct rec_out out;

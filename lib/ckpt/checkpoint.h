@@ -17,9 +17,9 @@ struct checkpoint {
 };
 
 /*
- * NAME itself, NAME.safetensors, or, for a folder, its LAST.safetensors (or BEST… when NAME says so). Finishes or discards a
- * half-done snapshot pair is NOT done here (train/snapshot.h). Every parameter of the configuration must be there
- * with its shape, as F32 and finite; strangers are refused; the first fault is named.
+ * NAME is NAME itself, NAME.safetensors, or, for a folder, its LAST.safetensors. Every parameter of the configuration must
+ * be there, F32 and with its shape; strangers are refused; the first fault is named. A half-done snapshot pair is
+ * train/snapshot.h's concern.
  */
 int checkpoint_open(struct checkpoint *ckpt, const char *name, struct err *err);
 void checkpoint_close(struct checkpoint *ckpt);

@@ -17,8 +17,9 @@ struct config {
 	int vocabulary, positions;   /* rows of the word and position tables: 30522, 512 */
 	int max_tokens, objects;     /* most tokens a question, most regions an image: 20, 36 */
 	int sparse;                  /* entmax attention, a learned alpha a head; JSON true/false */
-	int answers_n;               /* rows of the answer head; not in the JSON: it is the length of vqa.answers */
-	char **answers;              /* (answers_n) in index order; NULL in a checkpoint without names */
+	int answers_n;               /* rows of the answer head; JSON "answers" */
+	char **answers;              /* (answers_n) in index order; NULL without names: an answer is its index in decimal */
+	int *sorted;                 /* (answers_n): the indices in the answers' order */
 	char source[256];            /* JSON "feature_source": what made the features; "" unknown */
 	char vocab_hash[32];         /* JSON "vocab_hash"; "" unknown: only the range of token ids is checked */
 	double dropout;              /* default probability while training: 0.1 */
@@ -34,7 +35,7 @@ int config_format(const struct config *cfg, char **json, char **answers_json, st
 /* A JSON array of distinct strings, the answer list in index order. */
 int config_read_answers(struct config *cfg, const char *path, struct err *err);
 void config_release(struct config *cfg);
-/* Index of an answer, or -1. Uses a table made at first use. */
+/* Index of an answer, or -1. */
 int config_answer(const struct config *cfg, const char *answer, size_t n);
 
 #endif

@@ -37,11 +37,12 @@ struct image {
 	struct image_meta *meta;
 	size_t meta_n;
 	int mapped; /* base is a mapping of this image's own */
-	void *index; /* of names */
 };
 
 size_t dtype_size(enum dtype dtype);
 const char *dtype_name(enum dtype dtype);
+/* n values as float32; an integer type is an error. */
+int dtype_to_f32(float *out, const void *in, size_t n, enum dtype dtype, struct err *err);
 
 /* Map a file read-only (private); checks everything. Messages begin with the path. A file that shrinks later is the
  * caller's risk as with any mapping; programs that keep an image for long copy it. */

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "stream/scan.h"
+#include "sys/file.h"
 
 enum { FIRST_BUFFER = 1 << 16 };
 enum { BEFORE_HEADER, INSIDE, AFTER_END };
@@ -412,24 +413,6 @@ rec_keep(struct rec_out *out, const struct rec_in *in)
 	}
 }
 
-static int
-write_all(const struct rec_out *out, const void *data, size_t n, struct err *err)
-{
-	const char *p = data;
-
-	while (n) {
-		ssize_t put = write(out->fd, p, n);
-
-		if (put < 0 && errno == EINTR)
-			continue;
-		if (put < 0)
-			return err_sys(err, "%s: cannot write", out->name);
-		p += put;
-		n -= (size_t)put;
-	}
-	return 0;
-}
-
 int
 rec_send(struct rec_out *out, struct err *err)
 {
@@ -445,7 +428,8 @@ rec_send(struct rec_out *out, struct err *err)
 		head[0] = (uint8_t)(0x80 | out->fields);
 		n = 1;
 	}
-	return write_all(out, head, n, err) || write_all(out, out->body.data, out->body.size, err) ? -1 : 0;
+	return write_fully(out->fd, head, n, out->name, err) ||
+	                       write_fully(out->fd, out->body.data, out->body.size, out->name, err) ? -1 : 0;
 }
 
 int

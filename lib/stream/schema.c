@@ -6,6 +6,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "sys/half.h"
+
 static int
 label_read(const struct rec_in *in, const msgpack_object *label, struct err *err)
 {
@@ -87,22 +89,6 @@ boxes_read(const struct rec_in *in, struct image_rec *image, struct err *err)
 			                 (int)image->id_n, image->id, i / 4, i % 4, (double)x);
 	}
 	return 0;
-}
-
-static float
-half_to_float(uint16_t h)
-{
-	uint32_t sign = (uint32_t)(h & 0x8000) << 16, exponent = (h >> 10) & 31, fraction = h & 1023;
-	uint32_t bits;
-	float x;
-
-	if (exponent == 0) { /* zero or subnormal: fraction 2^-24 */
-		x = (float)fraction * 0x1p-24f;
-		return sign ? -x : x;
-	}
-	bits = sign | (exponent == 31 ? 0xffu : exponent + 112) << 23 | fraction << 13;
-	memcpy(&x, &bits, sizeof x);
-	return x;
 }
 
 static float

@@ -76,7 +76,7 @@ ids_free(struct ids *ids)
 {
 	free(ids->id);
 	free(ids->slots);
-	*ids = (struct ids){0};
+	*ids = (struct ids){ 0 };
 }
 
 const char *
@@ -149,5 +149,5 @@ names_free(struct names *names)
 	free(names->bytes);
 	free(names->at);
 	free(names->slots);
-	*names = (struct names){0};
+	*names = (struct names){ 0 };
 }

@@ -22,9 +22,9 @@ int64_t ids_add(struct ids *ids, int64_t id);
 void ids_free(struct ids *ids);
 
 struct names {
-	char *bytes;     /* one after the other, each with a NUL */
+	char *bytes; /* one after the other, each with a NUL */
 	size_t used, room;
-	size_t *at;      /* (count): where in bytes */
+	size_t *at; /* (count): where in bytes */
 	uint32_t *slots;
 	uint32_t count, size, mask;
 };

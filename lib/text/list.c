@@ -14,6 +14,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "sys/file.h"
 #include "text/utf8.h"
 #include "text/vocab.h"
 
@@ -65,7 +66,7 @@ list_open(struct list *list, const char *path, uint64_t hash, struct err *err)
 	bool in = strcmp(path, "-") == 0;
 	struct stat st;
 
-	*list = (struct list){.fd = -1, .spool = -1, .line = 1, .hash = hash};
+	*list = (struct list){ .fd = -1, .spool = -1, .line = 1, .hash = hash };
 	list->name = strdup(in ? "stdin" : path);
 	list->buf = malloc(READ_SIZE);
 	if (!list->name || !list->buf) {
@@ -98,23 +99,7 @@ list_close(struct list *list)
 	free(list->name);
 	free(list->buf);
 	free(list->entry);
-	*list = (struct list){.fd = -1, .spool = -1};
-}
-
-static int
-spool_write(int fd, const char *data, size_t n, struct err *err)
-{
-	while (n > 0) {
-		ssize_t done = write(fd, data, n);
-
-		if (done < 0 && errno == EINTR)
-			continue;
-		if (done < 0)
-			return err_sys(err, "temporary copy of stdin");
-		data += done;
-		n -= (size_t)done;
-	}
-	return 0;
+	*list = (struct list){ .fd = -1, .spool = -1 };
 }
 
 /* At least one byte into an empty buffer: 1; 0 at the end of the file; -1. */
@@ -128,8 +113,8 @@ fill(struct list *list, struct err *err)
 	while (n < 0 && errno == EINTR);
 	if (n < 0)
 		return err_sys(err, "%s", list->name);
-	if (n > 0 && list->spool >= 0 && spool_write(list->spool, list->buf, (size_t)n, err))
-		return -1;
+	if (n > 0 && list->spool >= 0 && write_fully(list->spool, list->buf, (size_t)n, "temporary copy", err))
+		return err_prefix(err, "%s", list->name);
 	list->hash = fnv1a(list->hash, list->buf, (size_t)n);
 	list->begin = 0;
 	list->end = (size_t)n;
@@ -222,8 +207,9 @@ entry_scan(struct list *list, struct err *err)
 			if ((r = fill(list, err)) < 0)
 				return -1;
 			if (r == 0)
-				return err_set(err, "%s: breaks off at byte %lld, inside entry %lld (line %lld)", list->name,
-				               (long long)list->at, (long long)list->entries, (long long)list->entry_line);
+				return err_set(err, "%s: breaks off at byte %lld, inside entry %lld (line %lld)",
+				               list->name, (long long)list->at, (long long)list->entries,
+				               (long long)list->entry_line);
 			from = 0;
 		}
 		do {
@@ -242,7 +228,8 @@ entry_scan(struct list *list, struct err *err)
 			else if (!in_string && (c == '}' || c == ']'))
 				depth--;
 			if (depth > ENTRY_DEPTH_MAX)
-				return list_fault(list, err, "over %d levels deep, expected a flat entry", ENTRY_DEPTH_MAX);
+				return list_fault(list, err, "over %d levels deep, expected a flat entry",
+				                  ENTRY_DEPTH_MAX);
 		} while (depth > 0 && list->begin < list->end);
 		list->at += (int64_t)(list->begin - from);
 		if (entry_add(list, list->buf + from, list->begin - from, err))
@@ -277,7 +264,8 @@ list_next(struct list *list, json_t **entry, struct err *err)
 		return -1;
 	if (first) {
 		if (r == 0)
-			return err_set(err, "%s: breaks off at byte %lld, expected a JSON list", list->name, (long long)list->at);
+			return err_set(err, "%s: breaks off at byte %lld, expected a JSON list", list->name,
+			               (long long)list->at);
 		if (c != '[')
 			return unexpected(list, c, "'[', a JSON list", err);
 		consume(list);
@@ -305,8 +293,8 @@ list_next(struct list *list, json_t **entry, struct err *err)
 	if (entry_scan(list, err))
 		return -1;
 	if (!utf8_valid(list->entry, list->entry_n, &bad))
-		return list_fault(list, err, "byte %lld is 0x%02x, not UTF-8", (long long)list->entry_at + (long long)bad,
-		                  (unsigned char)list->entry[bad]);
+		return list_fault(list, err, "byte %lld is 0x%02x, not UTF-8",
+		                  (long long)list->entry_at + (long long)bad, (unsigned char)list->entry[bad]);
 	*entry = json_loadb(list->entry, list->entry_n, PARSE, &fault);
 	return *entry ? 1 : parse_fault(list, &fault, err);
 }
@@ -357,7 +345,8 @@ json_words(char *out, size_t size, const json_t *value)
 
 	switch (json_typeof(value)) {
 	case JSON_STRING:
-		snprintf(out, size, "'%s'", utf8_quote(quote, sizeof quote, json_string_value(value), json_string_length(value)));
+		snprintf(out, size, "'%s'",
+		         utf8_quote(quote, sizeof quote, json_string_value(value), json_string_length(value)));
 		break;
 	case JSON_INTEGER:
 		snprintf(out, size, "%lld", (long long)json_integer_value(value));
@@ -385,13 +374,15 @@ list_integer(const struct list *list, const json_t *entry, const char *key, int6
 	if (!value)
 		return list_fault(list, err, "'%s' is missing, expected an integer", key);
 	if (!json_is_integer(value))
-		return list_fault(list, err, "'%s' is %s, expected an integer", key, json_words(words, sizeof words, value));
+		return list_fault(list, err, "'%s' is %s, expected an integer", key,
+		                  json_words(words, sizeof words, value));
 	*out = json_integer_value(value);
 	return 0;
 }
 
 int
-list_string(const struct list *list, const json_t *entry, const char *key, int needed, const char **out, struct err *err)
+list_string(const struct list *list, const json_t *entry, const char *key, int needed, const char **out,
+            struct err *err)
 {
 	const json_t *value = json_object_get(entry, key);
 	char words[80];
@@ -400,7 +391,8 @@ list_string(const struct list *list, const json_t *entry, const char *key, int n
 	if (!value)
 		return needed ? list_fault(list, err, "'%s' is missing, expected a string", key) : 0;
 	if (!json_is_string(value))
-		return list_fault(list, err, "'%s' is %s, expected a string", key, json_words(words, sizeof words, value));
+		return list_fault(list, err, "'%s' is %s, expected a string", key,
+		                  json_words(words, sizeof words, value));
 	*out = json_string_value(value);
 	if (strlen(*out) != json_string_length(value))
 		return list_fault(list, err, "'%s' has a NUL character in it, expected text", key);

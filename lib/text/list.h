@@ -19,15 +19,15 @@ enum { ENTRY_MAX = 1 << 20, ENTRY_DEPTH_MAX = 32 };
 
 struct list {
 	int fd;
-	int spool;         /* of a pipe: what was read so far; -1 when fd itself can be read again */
-	char *name;        /* for messages */
-	char *buf;         /* read ahead: buf[begin, end) */
+	int spool;  /* of a pipe: what was read so far; -1 when fd itself can be read again */
+	char *name; /* for messages */
+	char *buf;  /* read ahead: buf[begin, end) */
 	size_t begin, end;
-	int64_t at;        /* of buf[begin] in the file */
-	int64_t line;      /* of buf[begin], from 1 */
-	uint64_t hash;     /* FNV-1a of the bytes consumed, goes on from what list_open was given */
-	int64_t entries;   /* read so far */
-	char *entry;       /* the bytes of the current entry */
+	int64_t at;      /* of buf[begin] in the file */
+	int64_t line;    /* of buf[begin], from 1 */
+	uint64_t hash;   /* FNV-1a of the bytes consumed, goes on from what list_open was given */
+	int64_t entries; /* read so far */
+	char *entry;     /* the bytes of the current entry */
 	size_t entry_n, entry_size;
 	int64_t entry_at, entry_line;
 	int done;
@@ -51,7 +51,8 @@ int list_fault(const struct list *list, struct err *err, const char *fmt, ...) _
  */
 int list_integer(const struct list *list, const json_t *entry, const char *key, int64_t *out, struct err *err);
 /* A string without NUL; NULL in *out when it is absent and not `needed`. */
-int list_string(const struct list *list, const json_t *entry, const char *key, int needed, const char **out, struct err *err);
+int list_string(const struct list *list, const json_t *entry, const char *key, int needed, const char **out,
+                struct err *err);
 /* For messages: the value in few words, "3", "'net'", "an array", "null". Returns out. */
 const char *json_words(char *out, size_t size, const json_t *value);
 

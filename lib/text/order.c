@@ -47,7 +47,7 @@ static int
 shuffle_images(uint32_t *list, uint32_t n, const struct questions *q, uint64_t seed, struct err *err)
 {
 	uint32_t images = q->names.count;
-	uint32_t *turn = calloc((size_t)images + 1, sizeof *turn);   /* turn[i]: the image of turn i */
+	uint32_t *turn = calloc((size_t)images + 1, sizeof *turn);     /* turn[i]: the image of turn i */
 	uint32_t *begins = calloc((size_t)images + 1, sizeof *begins); /* where the next question of an image goes */
 	uint32_t *kept = calloc((size_t)n + 1, sizeof *kept);
 	uint32_t at = 0;
@@ -80,7 +80,7 @@ order_make(struct order *order, const struct questions *q, const struct order_ch
 {
 	uint32_t n = 0, mine = 0;
 
-	*order = (struct order){.questions = malloc(((size_t)q->ids.count + 1) * sizeof *order->questions)};
+	*order = (struct order){ .questions = malloc(((size_t)q->ids.count + 1) * sizeof *order->questions) };
 	if (!order->questions)
 		return err_set(err, "out of memory");
 	for (uint32_t k = 0; k < q->ids.count; k++)
@@ -108,7 +108,7 @@ void
 order_free(struct order *order)
 {
 	free(order->questions);
-	*order = (struct order){0};
+	*order = (struct order){ 0 };
 }
 
 int
@@ -121,16 +121,19 @@ order_shard(struct order_choice *choice, const char *text)
 		return -1;
 	memcpy(number, text, (size_t)(slash - text));
 	number[slash - text] = 0;
-	return parse_int(slash + 1, 1, 65536, &choice->shards) || parse_int(number, 0, choice->shards - 1, &choice->shard) ? -1
-	                                                                                                                    : 0;
+	return parse_int(slash + 1, 1, 65536, &choice->shards) ||
+	                       parse_int(number, 0, choice->shards - 1, &choice->shard)
+	               ? -1
+	               : 0;
 }
 
 void
 order_source(char out[17], uint64_t hash, const struct order_choice *choice)
 {
 	char words[128];
-	int n = snprintf(words, sizeof words, "limit %lld kind %d seed %llu shards %lld", (long long)choice->limit_images,
-	                 (int)choice->kind, (unsigned long long)(choice->kind == ORDER_FILE ? 0 : choice->seed),
+	int n = snprintf(words, sizeof words, "limit %lld kind %d seed %llu shards %lld",
+	                 (long long)choice->limit_images, (int)choice->kind,
+	                 (unsigned long long)(choice->kind == ORDER_FILE ? 0 : choice->seed),
 	                 (long long)choice->shards);
 
 	snprintf(out, 17, "%016llx", (unsigned long long)fnv1a(hash, words, (size_t)n));

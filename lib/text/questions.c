@@ -49,11 +49,13 @@ read_label(const struct list *list, struct entry *entry, int needed, struct err 
 
 	entry->label = label;
 	if (!label)
-		return needed ? list_fault(list, err, "'label' is missing, expected an object of answers and scores") : 0;
+		return needed ? list_fault(list, err, "'label' is missing, expected an object of answers and scores")
+		              : 0;
 	if (!json_is_object(label))
 		return list_fault(list, err, "'label' is %s, expected an object of answers and scores",
 		                  json_words(words, sizeof words, label));
-	json_object_foreach(label, answer, score) {
+	json_object_foreach(label, answer, score)
+	{
 		if (!json_is_number(score) || !(json_number_value(score) >= 0 && json_number_value(score) <= 1))
 			return list_fault(list, err, "label of '%s' is %s, expected a score of 0 to 1",
 			                  utf8_quote(quote, sizeof quote, answer, strlen(answer)),
@@ -69,7 +71,7 @@ entry_read(const struct list *list, struct entry *entry, json_t *json, int need_
 	const json_t *sent = json_object_get(json, "sent");
 	char words[80];
 
-	*entry = (struct entry){.json = json};
+	*entry = (struct entry){ .json = json };
 	if (list_integer(list, json, "question_id", &entry->id, err) || read_image(list, entry, err))
 		return -1;
 	if (!sent)
@@ -91,7 +93,7 @@ void
 entry_release(struct entry *entry)
 {
 	json_decref(entry->json);
-	*entry = (struct entry){0};
+	*entry = (struct entry){ 0 };
 }
 
 static int
@@ -144,8 +146,8 @@ questions_add(struct questions *q, const struct list *list, const struct entry *
 	if (same >= 0) {
 		int file = file_of(q, (uint32_t)same);
 
-		return list_fault(list, err, "question_id %" PRId64 " is there twice, first in entry %" PRId64 " of %s", entry->id,
-		                  same - q->first[file] + 1, q->lists[file].name);
+		return list_fault(list, err, "question_id %" PRId64 " is there twice, first in entry %" PRId64 " of %s",
+		                  entry->id, same - q->first[file] + 1, q->lists[file].name);
 	}
 	if (same == INDEX_FULL)
 		return err_set(err, "%s: out of memory", list->name);
@@ -174,7 +176,7 @@ questions_read(struct questions *q, struct list *list, int need_label, struct er
 int
 questions_open(struct questions *q, char **paths, int files, int need_label, struct err *err)
 {
-	*q = (struct questions){.hash = FNV_BEGIN};
+	*q = (struct questions){ .hash = FNV_BEGIN };
 	q->lists = calloc((size_t)files, sizeof *q->lists);
 	q->first = calloc((size_t)files + 1, sizeof *q->first);
 	if (!q->lists || !q->first) {
@@ -211,7 +213,7 @@ questions_close(struct questions *q)
 	free(q->images);
 	ids_free(&q->ids);
 	names_free(&q->names);
-	*q = (struct questions){0};
+	*q = (struct questions){ 0 };
 }
 
 int
@@ -223,13 +225,13 @@ questions_at(struct questions *q, uint32_t k, struct entry *entry, struct err *e
 	json_t *json = list_again(list, number, (int64_t)(q->places[k] >> PLACE_BITS),
 	                          (q->places[k] & ((1u << PLACE_BITS) - 1)) + 1, err);
 
-	*entry = (struct entry){0};
+	*entry = (struct entry){ 0 };
 	if (!json)
 		return -1;
 	if (entry_read(list, entry, json, 0, err))
 		return -1;
 	if (entry->id != q->ids.id[k])
-		return list_fault(list, err, "changed while it was read: question_id is %" PRId64 ", was %" PRId64, entry->id,
-		                  q->ids.id[k]);
+		return list_fault(list, err, "changed while it was read: question_id is %" PRId64 ", was %" PRId64,
+		                  entry->id, q->ids.id[k]);
 	return 0;
 }

@@ -20,15 +20,15 @@
 enum { IMAGE_ID_MAX = 511 }; /* bytes: what a store's key can hold */
 
 struct questions {
-	struct list *lists;  /* one a file */
-	uint32_t *first;     /* (files + 1): the first question of each */
+	struct list *lists; /* one a file */
+	uint32_t *first;    /* (files + 1): the first question of each */
 	int files;
-	uint64_t *places;    /* (count): offset << 20 | length - 1 */
-	uint32_t *images;    /* (count): the image's number in `names` */
-	uint32_t size;       /* of both */
-	struct ids ids;      /* question_id of each, all different; ids.count questions */
-	struct names names;  /* images in the order they came */
-	uint64_t hash;       /* FNV-1a of the files' bytes, one after the other */
+	uint64_t *places;   /* (count): offset << 20 | length - 1 */
+	uint32_t *images;   /* (count): the image's number in `names` */
+	uint32_t size;      /* of both */
+	struct ids ids;     /* question_id of each, all different; ids.count questions */
+	struct names names; /* images in the order they came */
+	uint64_t hash;      /* FNV-1a of the files' bytes, one after the other */
 };
 
 struct entry {

@@ -73,8 +73,10 @@ score_read(struct score *score, struct questions *labels, struct list *list, uin
 
 		while (seen[k])
 			k++;
-		return err_set(err, "%s: no answer to question %" PRId64 " of %s; %" PRId64 " of its %u questions have none", list->name,
-		               labels->ids.id[k], labels->lists[0].name, labels->ids.count - score->all.count, labels->ids.count);
+		return err_set(err,
+		               "%s: no answer to question %" PRId64 " of %s; %" PRId64 " of its %u questions have none",
+		               list->name, labels->ids.id[k], labels->lists[0].name,
+		               labels->ids.count - score->all.count, labels->ids.count);
 	}
 	return r;
 }
@@ -86,7 +88,7 @@ score_file(struct score *score, struct questions *labels, const char *path, stru
 	uint32_t *seen;
 	int r;
 
-	*score = (struct score){0};
+	*score = (struct score){ 0 };
 	if (list_open(&list, path, 0, err))
 		return -1;
 	seen = calloc((size_t)labels->ids.count + 1, sizeof *seen);

@@ -19,8 +19,8 @@ struct mean {
 
 struct score {
 	struct mean all;
-	struct names types;           /* answer types, in the order they came */
-	struct mean type[TYPES_MAX];  /* questions of each; those without a type are in `all` alone */
+	struct names types;          /* answer types, in the order they came */
+	struct mean type[TYPES_MAX]; /* questions of each; those without a type are in `all` alone */
 };
 
 /*

@@ -12,7 +12,7 @@
 int
 submit_init(struct submit *submit, const struct questions *want, struct err *err)
 {
-	*submit = (struct submit){.want = want};
+	*submit = (struct submit){ .want = want };
 	submit->file = open_memstream(&submit->text, &submit->n);
 	return submit->file ? 0 : err_sys(err, "memory for answers");
 }
@@ -24,7 +24,7 @@ submit_release(struct submit *submit)
 		fclose(submit->file);
 	free(submit->text);
 	ids_free(&submit->ids);
-	*submit = (struct submit){0};
+	*submit = (struct submit){ 0 };
 }
 
 /* As Python's json with ensure_ascii: all but printable ASCII escaped, in UTF-16 units. text is valid UTF-8. */
@@ -91,7 +91,8 @@ submit_record(struct submit *submit, const struct rec_in *in, struct err *err)
 	if (rec_int(in, "questions", 0, INT64_MAX, &questions, err))
 		return -1;
 	if (questions != submit->ids.count)
-		return rec_fault(in, err, "%" PRId64 " questions, but %u answers came before it", questions, submit->ids.count);
+		return rec_fault(in, err, "%" PRId64 " questions, but %u answers came before it", questions,
+		                 submit->ids.count);
 	return 0;
 }
 
@@ -103,8 +104,9 @@ submit_write(struct submit *submit, FILE *out, const char *name, struct err *err
 
 		while (ids_find(&submit->ids, submit->want->ids.id[k]) >= 0)
 			k++;
-		return err_set(err, "%s: no answer to question %" PRId64 " of %s; %u of its %u questions have none", name,
-		               submit->want->ids.id[k], submit->want->lists[0].name, missing, submit->want->ids.count);
+		return err_set(err, "%s: no answer to question %" PRId64 " of %s; %u of its %u questions have none",
+		               name, submit->want->ids.id[k], submit->want->lists[0].name, missing,
+		               submit->want->ids.count);
 	}
 	fputs(submit->ids.count > 0 ? "\n]" : "[]", submit->file);
 	if (fflush(submit->file))

@@ -59,7 +59,8 @@ tokenize_question(struct rec_out *out, const struct vocab *vocab, const struct e
 		msgpack_packer *pack = rec_put(out, "label");
 
 		msgpack_pack_map(pack, json_object_size(label));
-		json_object_foreach(label, answer, score) {
+		json_object_foreach(label, answer, score)
+		{
 			put_string(pack, answer);
 			msgpack_pack_double(pack, json_number_value(score));
 		}

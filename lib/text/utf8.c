@@ -8,9 +8,13 @@
 int
 utf8_get(const char *s, size_t n, int32_t *code)
 {
-	static const int32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
+	static const int32_t least[] = { 0, 0, 0x80, 0x800, 0x10000 };
 	const uint8_t *p = (const uint8_t *)s;
-	int length = p[0] < 0x80 ? 1 : p[0] >= 0xc2 && p[0] < 0xe0 ? 2 : p[0] >= 0xe0 && p[0] < 0xf0 ? 3 : p[0] >= 0xf0 && p[0] < 0xf5 ? 4 : 0;
+	int length = p[0] < 0x80                   ? 1
+	             : p[0] >= 0xc2 && p[0] < 0xe0 ? 2
+	             : p[0] >= 0xe0 && p[0] < 0xf0 ? 3
+	             : p[0] >= 0xf0 && p[0] < 0xf5 ? 4
+	                                           : 0;
 	int32_t c = length == 1 ? p[0] : p[0] & (0x7f >> length);
 
 	if (length == 0 || (size_t)length > n)
@@ -77,7 +81,8 @@ utf8_quote(char *out, size_t size, const char *s, size_t n)
 	while (at < n) {
 		int32_t code;
 		int length = utf8_get(s + at, n - at, &code);
-		bool plain = length > 0 && code >= 0x20 && !(code >= 0x7f && code < 0xa0) && code != 0x2028 && code != 0x2029;
+		bool plain = length > 0 && code >= 0x20 && !(code >= 0x7f && code < 0xa0) && code != 0x2028 &&
+		             code != 0x2029;
 		size_t need = plain ? (size_t)length : 1;
 
 		if (used + need + 4 > size) {

@@ -31,7 +31,7 @@ fnv1a(uint64_t hash, const void *data, size_t n)
 static int
 vocab_find(char path[PATH_MAX], struct err *err)
 {
-	static const char *const places[] = {"../share/vqa", "../lib/text", "../../../lib/text"};
+	static const char *const places[] = { "../share/vqa", "../lib/text", "../../../lib/text" };
 	const char *set = getenv("VQA_VOCAB");
 	char exe[PATH_MAX];
 	char *slash;
@@ -39,7 +39,8 @@ vocab_find(char path[PATH_MAX], struct err *err)
 
 	if (set && *set) {
 		if (strlen(set) >= PATH_MAX)
-			return err_set(err, "VQA_VOCAB: path of %zu bytes, expected fewer than %d", strlen(set), PATH_MAX);
+			return err_set(err, "VQA_VOCAB: path of %zu bytes, expected fewer than %d", strlen(set),
+			               PATH_MAX);
 		strcpy(path, set);
 		return 0;
 	}
@@ -52,10 +53,11 @@ vocab_find(char path[PATH_MAX], struct err *err)
 		return err_set(err, "'%s': no folder in the program's path", exe);
 	*slash = 0;
 	for (size_t i = 0; i < sizeof places / sizeof *places; i++)
-		if (snprintf(path, PATH_MAX, "%s/%s/%s", exe, places[i], vocab_name) < PATH_MAX && access(path, F_OK) == 0)
+		if (snprintf(path, PATH_MAX, "%s/%s/%s", exe, places[i], vocab_name) < PATH_MAX &&
+		    access(path, F_OK) == 0)
 			return 0;
-	return err_set(err, "%s: neither in %s/../share/vqa nor in %s/../lib/text; VQA_VOCAB or -V can name it", vocab_name, exe,
-	               exe);
+	return err_set(err, "%s: neither in %s/../share/vqa nor in %s/../lib/text; VQA_VOCAB or -V can name it",
+	               vocab_name, exe, exe);
 }
 
 static int
@@ -182,7 +184,7 @@ vocab_open(struct vocab *v, const char *path, struct err *err)
 {
 	char found[PATH_MAX];
 
-	*v = (struct vocab){0};
+	*v = (struct vocab){ 0 };
 	if (!path) {
 		if (vocab_find(found, err))
 			return -1;
@@ -206,5 +208,5 @@ vocab_close(struct vocab *v)
 	free(v->bytes);
 	free(v->starts);
 	free(v->slots);
-	*v = (struct vocab){0};
+	*v = (struct vocab){ 0 };
 }

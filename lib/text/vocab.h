@@ -13,15 +13,15 @@
 #include "sys/err.h"
 
 struct vocab {
-	char *bytes;       /* the file, whole */
+	char *bytes; /* the file, whole */
 	size_t size;
-	uint32_t *starts;  /* piece i is bytes[starts[i], starts[i + 1] - 1) */
-	uint32_t *slots;   /* open addressing: id + 1, 0 when empty */
-	uint32_t mask;     /* slots - 1 */
-	int count;         /* pieces */
-	size_t longest;    /* bytes of the longest piece: no match can be longer */
+	uint32_t *starts; /* piece i is bytes[starts[i], starts[i + 1] - 1) */
+	uint32_t *slots;  /* open addressing: id + 1, 0 when empty */
+	uint32_t mask;    /* slots - 1 */
+	int count;        /* pieces */
+	size_t longest;   /* bytes of the longest piece: no match can be longer */
 	int32_t unk, cls, sep;
-	char hash[17];     /* FNV-1a, 64 bits, of the file's bytes; 16 hex digits. "vocab" of a stream's header */
+	char hash[17]; /* FNV-1a, 64 bits, of the file's bytes; 16 hex digits. "vocab" of a stream's header */
 };
 
 /*

@@ -44,8 +44,9 @@ in_ranges(const struct range *ranges, size_t n, int32_t c)
 static bool
 is_cjk(int32_t c)
 {
-	static const struct range ranges[] = {{0x4e00, 0x9fff},   {0x3400, 0x4dbf},   {0x20000, 0x2a6df}, {0x2a700, 0x2b73f},
-	                                      {0x2b740, 0x2b81f}, {0x2b820, 0x2ceaf}, {0xf900, 0xfaff},   {0x2f800, 0x2fa1f}};
+	static const struct range ranges[] = { { 0x4e00, 0x9fff },   { 0x3400, 0x4dbf },   { 0x20000, 0x2a6df },
+		                               { 0x2a700, 0x2b73f }, { 0x2b740, 0x2b81f }, { 0x2b820, 0x2ceaf },
+		                               { 0xf900, 0xfaff },   { 0x2f800, 0x2fa1f } };
 
 	return c >= 0x3400 && IN_RANGES(ranges, c);
 }
@@ -106,7 +107,8 @@ append_plain(int32_t *plain, size_t n, size_t *starter, int32_t c)
 
 		if (property->category != UTF8PROC_CATEGORY_MN) {
 			if (property->combining_class)
-				while (at > *starter && utf8proc_get_property(plain[at - 1])->combining_class > property->combining_class)
+				while (at > *starter && utf8proc_get_property(plain[at - 1])->combining_class >
+				                                property->combining_class)
 					at--;
 			memmove(plain + at + 1, plain + at, (n - at) * sizeof *plain);
 			plain[at] = parts[i];
@@ -170,7 +172,8 @@ put_word(struct run *run, const int32_t *word, size_t n)
 			put_id(run, run->vocab->unk);
 			return;
 		}
-		put_id(run, id); /* past the most that are wanted it still has to be matched: the rest may make it [UNK] */
+		put_id(run,
+		       id); /* past the most that are wanted it still has to be matched: the rest may make it [UNK] */
 		from = to + 1;
 	}
 }
@@ -178,7 +181,7 @@ put_word(struct run *run, const int32_t *word, size_t n)
 static bool
 is_special(const int32_t *word, size_t n)
 {
-	static const char *const special[] = {"[UNK]", "[SEP]", "[PAD]", "[CLS]", "[MASK]"};
+	static const char *const special[] = { "[UNK]", "[SEP]", "[PAD]", "[CLS]", "[MASK]" };
 
 	for (size_t i = 0; i < sizeof special / sizeof *special; i++) {
 		size_t at = 0;
@@ -217,7 +220,7 @@ put_words(struct run *run, size_t n)
 int
 wordpiece(const struct vocab *v, const char *text, size_t n, int32_t *ids, int max, struct err *err)
 {
-	struct run run = {.vocab = v, .ids = ids, .most = max - 2};
+	struct run run = { .vocab = v, .ids = ids, .most = max - 2 };
 	size_t word = 0, bad;
 
 	if (n > SENTENCE_MAX)

@@ -34,7 +34,8 @@ memory_file(char path[64], int *fd, const void *data, size_t size)
 static const struct vocab *
 small_vocab(void)
 {
-	static const char pieces[] = "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\na\n##a\nab\n##bc\nthe\nshape\n##s\n?\n.\n1\n##1\n";
+	static const char pieces[] =
+		"[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\na\n##a\nab\n##bc\nthe\nshape\n##s\n?\n.\n1\n##1\n";
 	static struct vocab vocab;
 	struct err err;
 	char path[64];
@@ -51,7 +52,7 @@ small_vocab(void)
 static void
 read_all(struct questions *q)
 {
-	struct order_choice choice = {.limit_images = 3, .kind = ORDER_SHUFFLE_IMAGES, .seed = 1, .shards = 2};
+	struct order_choice choice = { .limit_images = 3, .kind = ORDER_SHUFFLE_IMAGES, .seed = 1, .shards = 2 };
 	struct order order;
 	struct err err;
 
@@ -76,8 +77,8 @@ int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct questions q;
-	struct err err = {""};
-	char path[64], *paths[] = {path};
+	struct err err = { "" };
+	char path[64], *paths[] = { path };
 	int fd;
 
 	memory_file(path, &fd, data, size);

@@ -88,7 +88,8 @@ test_sentences(void **state)
 		json_t *sent = json_object_get(entry, "sent"), *want = json_object_get(entry, "ids");
 
 		assert_int_equal(json_array_size(want), TOKENS_REFERENCE);
-		count = wordpiece(&vocab, json_string_value(sent), json_string_length(sent), ids, TOKENS_REFERENCE, &err);
+		count = wordpiece(&vocab, json_string_value(sent), json_string_length(sent), ids, TOKENS_REFERENCE,
+		                  &err);
 		assert_true(count > 0);
 		lines++;
 		for (size_t i = 0; i < TOKENS_REFERENCE; i++) {
@@ -153,7 +154,7 @@ ids_of(const char *text, size_t n, int32_t *ids, int max)
 static void
 test_corners(void **state)
 {
-	int32_t a[TOKENS_REFERENCE] = {0}, b[TOKENS_REFERENCE] = {0};
+	int32_t a[TOKENS_REFERENCE] = { 0 }, b[TOKENS_REFERENCE] = { 0 };
 	struct err err;
 	char *big = malloc(SENTENCE_MAX + 1);
 
@@ -204,7 +205,7 @@ fault_of(const char *text, size_t n, int need_label)
 {
 	static struct err err;
 	struct questions q;
-	char *paths[] = {path};
+	char *paths[] = { path };
 
 	file_of(text, n);
 	if (questions_open(&q, paths, 1, need_label, &err) == 0) {
@@ -222,7 +223,8 @@ static void
 test_faults(void **state)
 {
 	static const char bare[] = "[{\"question_id\":1,\"img_id\":1,\"sent\":\"\"}]";
-	static const char twice[] = "[{\"question_id\":1,\"img_id\":1,\"sent\":\"\"},\n{\"question_id\":1,\"img_id\":2,\"sent\":\"\"}]";
+	static const char twice[] =
+		"[{\"question_id\":1,\"img_id\":1,\"sent\":\"\"},\n{\"question_id\":1,\"img_id\":2,\"sent\":\"\"}]";
 
 	(void)state;
 	FAULT("[]", "");
@@ -234,26 +236,32 @@ test_faults(void **state)
 	FAULT("\xef\xbb\xbf[]", ":1: byte 0: found byte 0xef, expected '[', a JSON list");
 	FAULT("[]\n[]", ":2: byte 3: found '[', expected nothing after the list");
 	FAULT("[\n1]", ":2: byte 2: found '1', expected '{', an entry of the list");
-	FAULT("[{\"question_id\":1,\"img_id\":\"a\",\"sent\":\"b\"}", ": breaks off at byte 42, expected the list to go on or ']'");
-	FAULT("[{\"question_id\":1,\"img_id\":\"a\",\"sent\":\"b\"},", ": breaks off at byte 43, expected the list to go on or ']'");
-	FAULT("[{\"question_id\":1,\"img_id\":\"a\",\"sent\":\"b\"},]", ":1: byte 43: found ']', expected '{', an entry of the list");
+	FAULT("[{\"question_id\":1,\"img_id\":\"a\",\"sent\":\"b\"}",
+	      ": breaks off at byte 42, expected the list to go on or ']'");
+	FAULT("[{\"question_id\":1,\"img_id\":\"a\",\"sent\":\"b\"},",
+	      ": breaks off at byte 43, expected the list to go on or ']'");
+	FAULT("[{\"question_id\":1,\"img_id\":\"a\",\"sent\":\"b\"},]",
+	      ":1: byte 43: found ']', expected '{', an entry of the list");
 	FAULT("[{\"question_id\":1,\"img_id\":\"a\",\"sent\":\"b\"}{", ":1: byte 42: found '{', expected ',' or ']'");
 	FAULT("[\n{\"question_id\":1,\"img", ": breaks off at byte 23, inside entry 1 (line 2)");
 	FAULT("[{\"a\":\"}\\\"]\", \"b\":{}}]", ":1: entry 1 (byte 1): 'question_id' is missing, expected an integer");
 	FAULT("[{\"a\":1,\"a\":2}]", ":1: entry 1 (byte 1): duplicate object key near '\"a\"' before byte 11");
 	FAULT("[{\"a\":[}}]", ":1: entry 1 (byte 1): unexpected token near '}' before byte 8");
 	FAULT("[{\"a\":\"\xff\"}]", ":1: entry 1 (byte 1): byte 7 is 0xff, not UTF-8");
-	FAULT("[{\"a\":99999999999999999999}]", ":1: entry 1 (byte 1): too big integer near '99999999999999999999' before byte 26");
+	FAULT("[{\"a\":99999999999999999999}]",
+	      ":1: entry 1 (byte 1): too big integer near '99999999999999999999' before byte 26");
 	FAULT("[{\"a\":1e999}]", ":1: entry 1 (byte 1): real number overflow near '1e999' before byte 11");
 	FAULT("[{\"question_id\":1.5}]", ":1: entry 1 (byte 1): 'question_id' is 1.5, expected an integer");
 	FAULT("[{\"question_id\":\"1\"}]", ":1: entry 1 (byte 1): 'question_id' is '1', expected an integer");
 	FAULT("[{\"question_id\":1}]", ":1: entry 1 (byte 1): 'img_id' is missing, expected an integer or a string");
-	FAULT("[{\"question_id\":1,\"img_id\":null}]", ":1: entry 1 (byte 1): 'img_id' is null, expected an integer or a string");
+	FAULT("[{\"question_id\":1,\"img_id\":null}]",
+	      ":1: entry 1 (byte 1): 'img_id' is null, expected an integer or a string");
 	FAULT("[{\"question_id\":1,\"img_id\":\"\"}]", ":1: entry 1 (byte 1): 'img_id' of 0 bytes, expected 1 to 511");
 	FAULT("[{\"question_id\":1,\"img_id\":\"a\\u0000\"}]",
 	      ":1: entry 1 (byte 1): 'img_id' has a NUL character in it, expected text");
 	FAULT("[{\"question_id\":1,\"img_id\":1}]", ":1: entry 1 (byte 1): 'sent' is missing, expected a string");
-	FAULT("[{\"question_id\":1,\"img_id\":1,\"sent\":[]}]", ":1: entry 1 (byte 1): 'sent' is an array, expected a string");
+	FAULT("[{\"question_id\":1,\"img_id\":1,\"sent\":[]}]",
+	      ":1: entry 1 (byte 1): 'sent' is an array, expected a string");
 	FAULT("[{\"question_id\":1,\"img_id\":1,\"sent\":\"\\u0000\",\"x\":[[{}]]}]", "");
 	FAULT("[{\"question_id\":1,\"img_id\":1,\"sent\":\"\",\"label\":3}]",
 	      ":1: entry 1 (byte 1): 'label' is 3, expected an object of answers and scores");
@@ -263,8 +271,9 @@ test_faults(void **state)
 	      ":1: entry 1 (byte 1): label of 'a' is 1.5, expected a score of 0 to 1");
 	FAULT("[{\"question_id\":1,\"img_id\":1,\"sent\":\"\",\"answer_type\":true}]",
 	      ":1: entry 1 (byte 1): 'answer_type' is true, expected a string");
-	assert_non_null(strstr(fault_of(twice, strlen(twice), 0),
-	                       ":2: entry 2 (byte 41): question_id 1 is there twice, first in entry 1 of /tmp/text_test."));
+	assert_non_null(
+		strstr(fault_of(twice, strlen(twice), 0),
+	               ":2: entry 2 (byte 41): question_id 1 is there twice, first in entry 1 of /tmp/text_test."));
 	assert_string_equal(fault_of(bare, strlen(bare), 1),
 	                    ":1: entry 1 (byte 1): 'label' is missing, expected an object of answers and scores");
 }
@@ -273,8 +282,9 @@ test_faults(void **state)
 static void
 test_limits(void **state)
 {
-	static const char good[] = "[{\"question_id\": -7, \"img_id\": 1, \"sent\": \"\\u00e9 \\\"?\", \"label\": {\"a\": 0.3}}, {\"question_id\": 2, "
-	                           "\"img_id\": \"x\", \"sent\": \"\"}]";
+	static const char good[] = "[{\"question_id\": -7, \"img_id\": 1, \"sent\": \"\\u00e9 \\\"?\", \"label\": "
+	                           "{\"a\": 0.3}}, {\"question_id\": 2, "
+				   "\"img_id\": \"x\", \"sent\": \"\"}]";
 	static const char fields[] = "\"question_id\":1,\"img_id\":\"a\",\"sent\":\"abc\"}]";
 	static char big[2 * ENTRY_MAX];
 	size_t size = sizeof big;
@@ -285,7 +295,8 @@ test_limits(void **state)
 	memcpy(big + ENTRY_MAX + 2 - strlen(fields), fields, strlen(fields));
 	assert_string_equal(fault_of(big, ENTRY_MAX + 2, 0), "");
 	memset(big + 2, ' ', size - 2);
-	assert_string_equal(fault_of(big, size, 0), ":1: entry 1 (byte 1): over 1048576 bytes, expected a smaller entry");
+	assert_string_equal(fault_of(big, size, 0),
+	                    ":1: entry 1 (byte 1): over 1048576 bytes, expected a smaller entry");
 	memcpy(big, "[{\"a\":", 6);
 	memset(big + 6, '[', 100);
 	assert_string_equal(fault_of(big, size, 0), ":1: entry 1 (byte 1): over 32 levels deep, expected a flat entry");
@@ -297,9 +308,10 @@ test_limits(void **state)
 static void
 test_questions(void **state)
 {
-	static const char list[] = "[{\"question_id\":5,\"img_id\":12,\"sent\":\"caf\\u00e9\",\"label\":{\"yes\":1,\"no\":0.3},"
-	                           "\"answer_type\":\"yes/no\"},\n {\"question_id\":-1,\"img_id\":\"b\",\"sent\":\"?\"}]";
-	char *paths[] = {path};
+	static const char list[] =
+		"[{\"question_id\":5,\"img_id\":12,\"sent\":\"caf\\u00e9\",\"label\":{\"yes\":1,\"no\":0.3},"
+		"\"answer_type\":\"yes/no\"},\n {\"question_id\":-1,\"img_id\":\"b\",\"sent\":\"?\"}]";
+	char *paths[] = { path };
 	struct questions q;
 	struct entry entry;
 	struct err err;
@@ -335,7 +347,7 @@ test_questions(void **state)
 static void
 questions_of(struct questions *q, int n, int images)
 {
-	char *paths[] = {path};
+	char *paths[] = { path };
 	FILE *file = fopen(path, "w");
 	struct err err;
 
@@ -350,11 +362,11 @@ questions_of(struct questions *q, int n, int images)
 static void
 test_orders(void **state)
 {
-	struct order_choice choice = {.limit_images = -1, .shards = 1};
+	struct order_choice choice = { .limit_images = -1, .shards = 1 };
 	struct questions q;
 	struct order a, b;
 	struct err err;
-	char seen[1000] = {0};
+	char seen[1000] = { 0 };
 
 	(void)state;
 	questions_of(&q, 1000, 50);
@@ -379,7 +391,7 @@ test_orders(void **state)
 	}
 	order_free(&a);
 	/* images together, each with its questions in order */
-	choice = (struct order_choice){.limit_images = 20, .kind = ORDER_SHUFFLE_IMAGES, .seed = 1, .shards = 1};
+	choice = (struct order_choice){ .limit_images = 20, .kind = ORDER_SHUFFLE_IMAGES, .seed = 1, .shards = 1 };
 	assert_int_equal(order_make(&a, &q, &choice, &err), 0);
 	assert_int_equal(a.count, 400);
 	for (int k = 0; k < 400; k++) {
@@ -388,7 +400,7 @@ test_orders(void **state)
 			assert_int_equal(a.questions[k], a.questions[k - 1] + 50);
 	}
 	order_free(&a);
-	choice = (struct order_choice){.limit_images = 1, .shards = 1, .skip = 21};
+	choice = (struct order_choice){ .limit_images = 1, .shards = 1, .skip = 21 };
 	assert_int_equal(order_make(&a, &q, &choice, &err), -1);
 	assert_string_equal(err.text, "--skip 21: more than the 20 questions there are");
 	choice.skip = 20;
@@ -396,7 +408,7 @@ test_orders(void **state)
 	order_free(&a);
 	questions_close(&q);
 	questions_of(&q, 0, 1);
-	choice = (struct order_choice){.limit_images = -1, .kind = ORDER_SHUFFLE_IMAGES, .shards = 1};
+	choice = (struct order_choice){ .limit_images = -1, .kind = ORDER_SHUFFLE_IMAGES, .shards = 1 };
 	assert_int_equal(order_make(&a, &q, &choice, &err), 0);
 	assert_int_equal(a.count, 0);
 	order_free(&a);
@@ -425,7 +437,7 @@ test_shards(void **state)
 static void
 test_source(void **state)
 {
-	struct order_choice choice = {.limit_images = -1, .shards = 1};
+	struct order_choice choice = { .limit_images = -1, .shards = 1 };
 	char a[17], b[17];
 
 	(void)state;
@@ -452,8 +464,8 @@ test_source(void **state)
 static void
 test_index(void **state)
 {
-	struct ids ids = {0};
-	struct names names = {0};
+	struct ids ids = { 0 };
+	struct names names = { 0 };
 
 	(void)state;
 	assert_int_equal(ids_find(&ids, 3), INDEX_NONE);
@@ -475,7 +487,8 @@ test_index(void **state)
 static void
 test_utf8(void **state)
 {
-	static const char *const bad[] = {"\x80", "\xc0\x80", "\xc3", "\xe0\x80\x80", "\xed\xa0\x80", "\xf4\x90\x80\x80", "\xff"};
+	static const char *const bad[] = { "\x80",         "\xc0\x80",         "\xc3", "\xe0\x80\x80",
+		                           "\xed\xa0\x80", "\xf4\x90\x80\x80", "\xff" };
 	char text[4], quote[12];
 	size_t at;
 
@@ -500,10 +513,10 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_utf8),      cmocka_unit_test(test_index),     cmocka_unit_test(test_vocab),
+		cmocka_unit_test(test_utf8),      cmocka_unit_test(test_index),       cmocka_unit_test(test_vocab),
 		cmocka_unit_test(test_sentences), cmocka_unit_test(test_code_points), cmocka_unit_test(test_corners),
-		cmocka_unit_test(test_faults),    cmocka_unit_test(test_limits),    cmocka_unit_test(test_questions),
-		cmocka_unit_test(test_orders),    cmocka_unit_test(test_shards),    cmocka_unit_test(test_source),
+		cmocka_unit_test(test_faults),    cmocka_unit_test(test_limits),      cmocka_unit_test(test_questions),
+		cmocka_unit_test(test_orders),    cmocka_unit_test(test_shards),      cmocka_unit_test(test_source),
 	};
 
 	return cmocka_run_group_tests_name("text", tests, setup, teardown);

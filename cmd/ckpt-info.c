@@ -1,0 +1,107 @@
+/*
+ * ckpt-info: what a checkpoint says of itself.
+ */
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "ckpt/checkpoint.h"
+#include "sys/die.h"
+#include "sys/opt.h"
+
+static int as_json;
+
+static const struct opt opts[] = {
+	{ 0, "json", OPT_FLAG, &as_json, NULL, "print JSON" },
+	{ 0 },
+};
+
+static const struct program program = {
+	"ckpt-info", "NAME", "describe a checkpoint", opts, 1, 1,
+};
+
+/* Metadata that is JSON, as JSON; NULL where it is not there. */
+static json_t *
+meta(const struct checkpoint *ckpt, const char *key)
+{
+	const char *text = image_meta(&ckpt->image, key);
+
+	return text ? json_loads(text, 0, NULL) : NULL;
+}
+
+static json_t *
+describe(const struct checkpoint *ckpt)
+{
+	json_t *out = json_object(), *tensors = json_array(), *run = meta(ckpt, "vqa.run");
+
+	json_object_set_new(out, "file", json_string(ckpt->path));
+	json_object_set_new(out, "parameters", json_integer((json_int_t)params_count(&ckpt->params)));
+	json_object_set_new(out, "config", meta(ckpt, "vqa.config"));
+	if (run)
+		json_object_set_new(out, "run", run);
+	for (size_t i = 0; i < ckpt->image.n; i++) {
+		const struct tensor *t = &ckpt->image.tensors[i];
+		json_t *shape = json_array();
+
+		for (int k = 0; k < t->dims; k++)
+			json_array_append_new(shape, json_integer(t->shape[k]));
+		json_array_append_new(tensors, json_pack("{s:s, s:s, s:o}", "name", t->name, "dtype", dtype_name(t->dtype),
+		                                         "shape", shape));
+	}
+	json_object_set_new(out, "tensors", tensors);
+	return out;
+}
+
+/* key TAB value, then name TAB dtype TAB shape, as plain lines. */
+static void
+print_plain(const json_t *out)
+{
+	const char *section, *key;
+	json_t *value, *tensor;
+	size_t i;
+
+	printf("file\t%s\n", json_string_value(json_object_get(out, "file")));
+	printf("parameters\t%lld\n", (long long)json_integer_value(json_object_get(out, "parameters")));
+	for (int part = 0; part < 2; part++) {
+		section = part ? "run" : "config";
+		json_object_foreach(json_object_get(out, section), key, value)
+		{
+			char *text = json_dumps(value, JSON_ENCODE_ANY);
+
+			printf("%s.%s\t%s\n", section, key, json_is_string(value) ? json_string_value(value) : text ? text : "");
+			free(text);
+		}
+	}
+	json_array_foreach(json_object_get(out, "tensors"), i, tensor)
+	{
+		char *shape = json_dumps(json_object_get(tensor, "shape"), JSON_COMPACT);
+
+		printf("tensor\t%s\t%s\t%s\n", json_string_value(json_object_get(tensor, "name")),
+		       json_string_value(json_object_get(tensor, "dtype")), shape ? shape : "");
+		free(shape);
+	}
+}
+
+int
+main(int argc, char **argv)
+{
+	int operand = opt_parse(&program, argc, argv);
+	struct checkpoint ckpt;
+	struct err err;
+	json_t *out;
+
+	if (checkpoint_open(&ckpt, argv[operand], &err))
+		die(&err);
+	out = describe(&ckpt);
+	if (as_json) {
+		json_dumpf(out, stdout, JSON_INDENT(1));
+		putchar('\n');
+	} else {
+		print_plain(out);
+	}
+	json_decref(out);
+	checkpoint_close(&ckpt);
+	close_stdout();
+	return 0;
+}

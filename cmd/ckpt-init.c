@@ -1,0 +1,110 @@
+/*
+ * ckpt-init: a new checkpoint, its parameters as they begin.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "ckpt/checkpoint.h"
+#include "sys/die.h"
+#include "sys/opt.h"
+#include "text/vocab.h"
+
+static const char *layers = "9,5,5", *answers, *vocabulary, *source;
+static int64_t hidden = 768, heads = 12, ffn = 3072, features = 2048, objects = 36, max_tokens = 20, seed = 0;
+static double dropout = 0.1;
+static int sparse;
+
+static const struct opt opts[] = {
+	{ 'A', "answers", OPT_TEXT, &answers, "FILE", "the answers, a JSON array of strings (required)" },
+	{ 'F', "ffn", OPT_INT(1, 65536), &ffn, "N", "width inside a feed-forward block (3072)" },
+	{ 'H', "hidden", OPT_INT(1, 16384), &hidden, "N", "hidden size (768)" },
+	{ 'L', "layers", OPT_TEXT, &layers, "LANG,CROSS,VISION", "layers of each stack (9,5,5)" },
+	{ 'V', "vocab", OPT_TEXT, &vocabulary, "FILE", "the vocabulary (the one that is shipped)" },
+	{ 'f', "features", OPT_INT(1, 65536), &features, "N", "features a region (2048)" },
+	{ 'n', "heads", OPT_INT(1, 1024), &heads, "N", "attention heads (12)" },
+	{ 'r', "seed", OPT_INT(0, INT64_C(1) << 53), &seed, "SEED", "seed of the random numbers (0)" },
+	{ 's', "sparse", OPT_FLAG, &sparse, NULL, "entmax attention, a learned alpha a head" },
+	{ 0, "dropout", OPT_REAL(0, 0.99), &dropout, "P", "dropout while training, by default (0.1)" },
+	{ 0, "max-tokens", OPT_INT(2, 512), &max_tokens, "N", "most tokens a question (20)" },
+	{ 0, "objects", OPT_INT(1, 1024), &objects, "N", "most regions an image (36)" },
+	{ 0, "source", OPT_TEXT, &source, "TEXT", "what makes the features; stores that say otherwise are refused" },
+	{ 0 },
+};
+
+static const struct program program = {
+	"ckpt-init", "OUT", "make a new checkpoint", opts, 1, 1,
+};
+
+static void
+read_layers(struct config *cfg)
+{
+	char *copy = strdup(layers), *save = NULL;
+	int *const out[] = { &cfg->language, &cfg->cross, &cfg->vision };
+	int i = 0;
+
+	for (char *part = copy ? strtok_r(copy, ",", &save) : NULL; part; part = strtok_r(NULL, ",", &save)) {
+		int64_t n;
+
+		if (i == 3 || parse_int(part, 0, 256, &n))
+			die_usage("option -L: '%s' is no LANG,CROSS,VISION of three numbers from 0 to 256", layers);
+		*out[i++] = (int)n;
+	}
+	if (i != 3)
+		die_usage("option -L: '%s' is no LANG,CROSS,VISION of three numbers from 0 to 256", layers);
+	free(copy);
+}
+
+static void
+read_config(struct config *cfg)
+{
+	struct vocab vocab;
+	struct err err;
+
+	config_default(cfg);
+	read_layers(cfg);
+	cfg->hidden = (int)hidden;
+	cfg->heads = (int)heads;
+	cfg->ffn = (int)ffn;
+	cfg->features = (int)features;
+	cfg->objects = (int)objects;
+	cfg->max_tokens = (int)max_tokens;
+	cfg->sparse = sparse;
+	cfg->dropout = dropout;
+	if (source && strlen(source) >= sizeof cfg->source)
+		die_usage("option --source: longer than %zu bytes", sizeof cfg->source - 1);
+	snprintf(cfg->source, sizeof cfg->source, "%s", source ? source : "");
+	if (!answers)
+		die_usage("option -A: the answers are missing; see ckpt-init --help");
+	if (config_read_answers(cfg, answers, &err) || vocab_open(&vocab, vocabulary, &err))
+		die(&err);
+	cfg->vocabulary = vocab.count;
+	snprintf(cfg->vocab_hash, sizeof cfg->vocab_hash, "%s", vocab.hash);
+	vocab_close(&vocab);
+	if (config_check(cfg, &err))
+		die(&err);
+}
+
+int
+main(int argc, char **argv)
+{
+	int operand = opt_parse(&program, argc, argv);
+	struct config cfg;
+	struct params params;
+	struct err err;
+	float **data;
+
+	read_config(&cfg);
+	if (params_make(&params, &cfg, &err))
+		die(&err);
+	data = calloc((size_t)params.n, sizeof *data);
+	for (int i = 0; data && i < params.n; i++) {
+		data[i] = malloc(params.list[i].n * sizeof **data);
+		if (!data[i])
+			die_words("out of memory for tensor '%s'", params.list[i].name);
+		param_init(data[i], &params.list[i], i, (uint64_t)seed);
+	}
+	if (!data || checkpoint_write(&cfg, &params, (const float *const *)data, NULL, 0, argv[operand], &err))
+		die(&err);
+	return 0;
+}

@@ -1,0 +1,425 @@
+/*
+ * Safetensors images: reading what strangers wrote, laying out and writing our own.
+ */
+#include "ckpt/image.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "sys/file.h"
+#include "sys/half.h"
+
+enum { HEADER_MOST = 100 << 20, ALIGN = 64 };
+
+static const struct {
+	const char *name;
+	size_t size;
+} dtypes[] = {
+	[DTYPE_F64] = { "F64", 8 }, [DTYPE_F32] = { "F32", 4 }, [DTYPE_F16] = { "F16", 2 }, [DTYPE_BF16] = { "BF16", 2 },
+	[DTYPE_I64] = { "I64", 8 }, [DTYPE_I32] = { "I32", 4 }, [DTYPE_I16] = { "I16", 2 }, [DTYPE_I8] = { "I8", 1 },
+	[DTYPE_U8] = { "U8", 1 },   [DTYPE_BOOL] = { "BOOL", 1 },
+};
+
+size_t
+dtype_size(enum dtype dtype)
+{
+	return dtypes[dtype].size;
+}
+
+const char *
+dtype_name(enum dtype dtype)
+{
+	return dtypes[dtype].name;
+}
+
+int
+dtype_to_f32(float *out, const void *in, size_t n, enum dtype dtype, struct err *err)
+{
+	const uint8_t *from = in;
+
+	for (size_t i = 0; i < n; i++) {
+		uint16_t half;
+		double wide;
+
+		switch (dtype) {
+		case DTYPE_F32:
+			memcpy(&out[i], from + 4 * i, sizeof *out);
+			break;
+		case DTYPE_F64:
+			memcpy(&wide, from + 8 * i, sizeof wide);
+			out[i] = (float)wide;
+			break;
+		case DTYPE_F16:
+			memcpy(&half, from + 2 * i, sizeof half);
+			out[i] = half_to_float(half);
+			break;
+		case DTYPE_BF16:
+			memcpy(&half, from + 2 * i, sizeof half);
+			out[i] = bfloat_to_float(half);
+			break;
+		default:
+			return err_set(err, "its type is %s, expected F32, F16, BF16 or F64", dtype_name(dtype));
+		}
+	}
+	return 0;
+}
+
+static int
+find_dtype(const char *name)
+{
+	for (size_t i = 0; name && i < sizeof dtypes / sizeof *dtypes; i++)
+		if (!strcmp(name, dtypes[i].name))
+			return (int)i;
+	return -1;
+}
+
+static int
+parse_shape(struct tensor *t, const json_t *shape, size_t *elements, struct err *err)
+{
+	if (!json_is_array(shape) || json_array_size(shape) > TENSOR_DIMS)
+		return err_set(err, "tensor '%s': its shape is no array of at most %d sizes", t->name, TENSOR_DIMS);
+	t->dims = (int)json_array_size(shape);
+	*elements = 1;
+	for (int i = 0; i < t->dims; i++) {
+		const json_t *size = json_array_get(shape, (size_t)i);
+
+		t->shape[i] = json_is_integer(size) ? json_integer_value(size) : -1;
+		if (t->shape[i] < 0 || (t->shape[i] && *elements > (size_t)1 << 48) ||
+		    __builtin_mul_overflow(*elements, (size_t)t->shape[i], elements))
+			return err_set(err, "tensor '%s': size %d of its shape is negative, too large or no integer", t->name, i);
+	}
+	return 0;
+}
+
+/* One entry of the header; offsets become those of the image. */
+static int
+parse_tensor(struct image *image, struct tensor *t, const char *name, const json_t *json, size_t data, struct err *err)
+{
+	const json_t *offsets = json_object_get(json, "data_offsets");
+	const char *dtype_text = json_string_value(json_object_get(json, "dtype"));
+	int dtype = find_dtype(dtype_text);
+	int64_t begin, end;
+	size_t elements = 0, bytes;
+
+	if (strlen(name) >= sizeof t->name)
+		return err_set(err, "tensor '%.40s…': its name has %zu bytes, expected fewer than %zu", name, strlen(name),
+		               sizeof t->name);
+	memcpy(t->name, name, strlen(name) + 1);
+	if (dtype < 0)
+		return err_set(err, "tensor '%s': dtype '%.20s' is not known", name, dtype_text ? dtype_text : "");
+	t->dtype = (enum dtype)dtype;
+	if (parse_shape(t, json_object_get(json, "shape"), &elements, err))
+		return -1;
+	if (!json_is_array(offsets) || json_array_size(offsets) != 2 || !json_is_integer(json_array_get(offsets, 0)) ||
+	    !json_is_integer(json_array_get(offsets, 1)))
+		return err_set(err, "tensor '%s': data_offsets are no two integers", name);
+	begin = json_integer_value(json_array_get(offsets, 0));
+	end = json_integer_value(json_array_get(offsets, 1));
+	if (begin < 0 || end < begin)
+		return err_set(err, "tensor '%s': data_offsets are [%lld, %lld], expected 0 <= begin <= end", name,
+		               (long long)begin, (long long)end);
+	if ((uint64_t)end > image->size - data)
+		return err_set(err, "tensor '%s' ends past the file (at %lld of %zu bytes of data)", name, (long long)end,
+		               image->size - data);
+	if (__builtin_mul_overflow(elements, dtype_size(t->dtype), &bytes) || (uint64_t)(end - begin) != bytes)
+		return err_set(err, "tensor '%s' has %lld bytes, but its shape needs %zu", name, (long long)(end - begin),
+		               bytes);
+	t->offset = data + (size_t)begin;
+	t->bytes = bytes;
+	return 0;
+}
+
+static int
+by_offset(const void *a, const void *b)
+{
+	const struct tensor *x = a, *y = b;
+
+	if (x->offset != y->offset)
+		return x->offset < y->offset ? -1 : 1;
+	return x->bytes < y->bytes ? -1 : x->bytes > y->bytes;
+}
+
+static int
+check_order(const struct image *image, size_t data, struct err *err)
+{
+	size_t at = data;
+
+	for (size_t i = 0; i < image->n; i++) {
+		const struct tensor *t = &image->tensors[i];
+
+		if (t->offset < at)
+			return err_set(err, "tensor '%s' overlaps the one before it, '%s'", t->name, image->tensors[i - 1].name);
+		if (t->offset > at)
+			return err_set(err, "%zu bytes before tensor '%s' belong to no tensor", t->offset - at, t->name);
+		at += t->bytes;
+	}
+	if (at != image->size)
+		return err_set(err, "%zu bytes at the end belong to no tensor", image->size - at);
+	return 0;
+}
+
+static int
+parse_meta(struct image *image, const json_t *meta, struct err *err)
+{
+	const char *key;
+	json_t *value;
+
+	if (!json_is_object(meta))
+		return err_set(err, "__metadata__ is no JSON object");
+	json_object_foreach((json_t *)(uintptr_t)meta, key, value)
+	{
+		if (!json_is_string(value))
+			return err_set(err, "__metadata__: '%.100s' is no string", key);
+		if (image_add_meta(image, key, json_string_value(value), err))
+			return -1;
+	}
+	return 0;
+}
+
+static int
+parse_header(struct image *image, const json_t *header, size_t data, struct err *err)
+{
+	const char *name;
+	json_t *value;
+
+	image->tensors = calloc(json_object_size(header) + 1, sizeof *image->tensors);
+	if (!image->tensors)
+		return err_set(err, "out of memory for %zu tensors", json_object_size(header));
+	json_object_foreach((json_t *)(uintptr_t)header, name, value)
+	{
+		if (!strcmp(name, "__metadata__")) {
+			if (parse_meta(image, value, err))
+				return -1;
+			continue;
+		}
+		if (parse_tensor(image, &image->tensors[image->n], name, value, data, err))
+			return -1;
+		image->n++;
+	}
+	qsort(image->tensors, image->n, sizeof *image->tensors, by_offset);
+	return check_order(image, data, err);
+}
+
+int
+image_parse(struct image *image, void *base, size_t size, const char *name, struct err *err)
+{
+	uint64_t length = 0;
+	json_error_t at;
+	json_t *header;
+	int bad;
+
+	*image = (struct image){ .base = base, .size = size };
+	if (size < 8)
+		return err_set(err, "%s: %zu bytes, expected a safetensors header of at least 8", name, size);
+	for (int i = 7; i >= 0; i--)
+		length = length << 8 | image->base[i];
+	if (length > HEADER_MOST)
+		return err_set(err, "%s: its header would have %llu bytes, expected at most %d: not a safetensors file?", name,
+		               (unsigned long long)length, HEADER_MOST);
+	if (length > size - 8)
+		return err_set(err, "%s: its header of %llu bytes ends past the file of %zu", name, (unsigned long long)length,
+		               size);
+	header = json_loadb((char *)image->base + 8, (size_t)length, JSON_REJECT_DUPLICATES, &at);
+	if (!header)
+		return err_set(err, "%s: header, byte %d: %s", name, at.position, at.text);
+	bad = json_is_object(header) ? parse_header(image, header, 8 + (size_t)length, err)
+	                             : err_set(err, "the header is no JSON object");
+	json_decref(header);
+	if (bad) {
+		image_close(image);
+		return err_prefix(err, "%s", name);
+	}
+	return 0;
+}
+
+int
+image_open(struct image *image, const char *path, struct err *err)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	struct stat st;
+	void *base;
+
+	*image = (struct image){ 0 };
+	if (fd < 0)
+		return err_sys(err, "%s: cannot open", path);
+	if (fstat(fd, &st) || !S_ISREG(st.st_mode)) {
+		close(fd);
+		return err_set(err, "%s: not a regular file", path);
+	}
+	if (st.st_size < 8) {
+		close(fd);
+		return err_set(err, "%s: %lld bytes, expected a safetensors header of at least 8", path, (long long)st.st_size);
+	}
+	base = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+	close(fd);
+	if (base == MAP_FAILED)
+		return err_sys(err, "%s: cannot map", path);
+	if (image_parse(image, base, (size_t)st.st_size, path, err)) {
+		munmap(base, (size_t)st.st_size);
+		return -1;
+	}
+	image->mapped = 1;
+	return 0;
+}
+
+void
+image_close(struct image *image)
+{
+	if (image->mapped)
+		munmap(image->base, image->size);
+	for (size_t i = 0; i < image->meta_n; i++) {
+		free(image->meta[i].key);
+		free(image->meta[i].value);
+	}
+	free(image->meta);
+	free(image->tensors);
+	*image = (struct image){ 0 };
+}
+
+const struct tensor *
+image_find(const struct image *image, const char *name)
+{
+	for (size_t i = 0; i < image->n; i++)
+		if (!strcmp(image->tensors[i].name, name))
+			return &image->tensors[i];
+	return NULL;
+}
+
+const char *
+image_meta(const struct image *image, const char *key)
+{
+	for (size_t i = 0; i < image->meta_n; i++)
+		if (!strcmp(image->meta[i].key, key))
+			return image->meta[i].value;
+	return NULL;
+}
+
+void
+image_begin(struct image *image)
+{
+	*image = (struct image){ 0 };
+}
+
+int
+image_add(struct image *image, const char *name, enum dtype dtype, int dims, const int64_t *shape, struct err *err)
+{
+	struct tensor *more, *t;
+
+	if (!(image->n & (image->n - 1))) { /* room doubles at every power of two */
+		more = realloc(image->tensors, (image->n ? 2 * image->n : 1) * sizeof *more);
+		if (!more)
+			return err_set(err, "out of memory for %zu tensors", image->n);
+		image->tensors = more;
+	}
+	t = &image->tensors[image->n];
+	*t = (struct tensor){ .dtype = dtype, .dims = dims, .bytes = dtype_size(dtype) };
+	if (strlen(name) >= sizeof t->name)
+		return err_set(err, "tensor '%.40s…': its name is too long", name);
+	memcpy(t->name, name, strlen(name) + 1);
+	for (int i = 0; i < dims; i++) {
+		t->shape[i] = shape[i];
+		t->bytes *= (size_t)shape[i];
+	}
+	image->n++;
+	return 0;
+}
+
+int
+image_add_meta(struct image *image, const char *key, const char *value, struct err *err)
+{
+	struct image_meta *more = realloc(image->meta, (image->meta_n + 1) * sizeof *more);
+
+	if (!more)
+		return err_set(err, "out of memory for the metadata");
+	image->meta = more;
+	more[image->meta_n] = (struct image_meta){ strdup(key), strdup(value) };
+	if (!more[image->meta_n].key || !more[image->meta_n].value) {
+		free(more[image->meta_n].key);
+		free(more[image->meta_n].value);
+		return err_set(err, "out of memory for the metadata");
+	}
+	image->meta_n++;
+	return 0;
+}
+
+/* The header's JSON; offsets count from the data's beginning, in the order of adding. */
+static char *
+header_text(const struct image *image)
+{
+	json_t *header = json_object(), *meta = json_object();
+	size_t at = 0;
+	char *text;
+
+	for (size_t i = 0; i < image->meta_n; i++)
+		json_object_set_new(meta, image->meta[i].key, json_string(image->meta[i].value));
+	if (image->meta_n)
+		json_object_set(header, "__metadata__", meta);
+	json_decref(meta);
+	for (size_t i = 0; i < image->n; i++) {
+		const struct tensor *t = &image->tensors[i];
+		json_t *shape = json_array();
+
+		for (int k = 0; k < t->dims; k++)
+			json_array_append_new(shape, json_integer(t->shape[k]));
+		json_object_set_new(header, t->name,
+		                    json_pack("{s:s, s:o, s:[I,I]}", "dtype", dtype_name(t->dtype), "shape", shape,
+		                              "data_offsets", (json_int_t)at, (json_int_t)(at + t->bytes)));
+		at += t->bytes;
+	}
+	text = json_dumps(header, JSON_COMPACT);
+	json_decref(header);
+	return text;
+}
+
+int
+image_layout(struct image *image, uint8_t **header, size_t *header_bytes, struct err *err)
+{
+	char *text = header_text(image);
+	size_t length = text ? strlen(text) : 0, padded = (8 + length + ALIGN - 1) / ALIGN * ALIGN;
+
+	*header = text ? malloc(padded) : NULL;
+	if (!*header) {
+		free(text);
+		return err_set(err, "out of memory for a safetensors header, or a name that is not UTF-8");
+	}
+	memset(*header, ' ', padded);
+	for (int i = 0; i < 8; i++)
+		(*header)[i] = (uint8_t)((uint64_t)(padded - 8) >> (8 * i));
+	memcpy(*header + 8, text, length);
+	free(text);
+	*header_bytes = padded;
+	image->size = padded;
+	for (size_t i = 0; i < image->n; i++) {
+		image->tensors[i].offset = image->size;
+		image->size += image->tensors[i].bytes;
+	}
+	return 0;
+}
+
+int
+image_write(struct image *image, const void *const *data, const char *path, struct err *err)
+{
+	struct new_file file;
+	uint8_t *header;
+	size_t header_bytes;
+	int bad;
+
+	if (image_layout(image, &header, &header_bytes, err))
+		return err_prefix(err, "%s", path);
+	bad = new_file_open(&file, path, err);
+	if (!bad) {
+		bad = new_file_write(&file, header, header_bytes, err);
+		for (size_t i = 0; !bad && i < image->n; i++)
+			bad = new_file_write(&file, data[i], image->tensors[i].bytes, err);
+		bad = bad ? new_file_discard(&file) : new_file_commit(&file, err);
+	}
+	free(header);
+	return bad ? -1 : 0;
+}

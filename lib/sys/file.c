@@ -1,0 +1,101 @@
+/*
+ * Files that appear whole or not at all.
+ */
+#include "sys/file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+int
+write_fully(int fd, const void *data, size_t n, const char *name, struct err *err)
+{
+	const char *p = data;
+
+	while (n) {
+		ssize_t put = write(fd, p, n);
+
+		if (put < 0 && errno == EINTR)
+			continue;
+		if (put < 0)
+			return err_sys(err, "%s: cannot write", name);
+		p += put;
+		n -= (size_t)put;
+	}
+	return 0;
+}
+
+int
+new_file_open(struct new_file *file, const char *path, struct err *err)
+{
+	*file = (struct new_file){ .fd = -1 };
+	if (strlen(path) >= sizeof file->path)
+		return err_set(err, "%.100s…: the path is too long", path);
+	memcpy(file->path, path, strlen(path) + 1);
+	snprintf(file->temporary, sizeof file->temporary, "%s.new.%ld", path, (long)getpid());
+	file->fd = open(file->temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+	if (file->fd < 0)
+		return err_sys(err, "%s: cannot create", path);
+	return 0;
+}
+
+int
+new_file_write(struct new_file *file, const void *data, size_t n, struct err *err)
+{
+	return write_fully(file->fd, data, n, file->path, err);
+}
+
+/* A rename lasts when its folder is on the disk. */
+static int
+sync_folder_of(const char *path, struct err *err)
+{
+	char folder[4096];
+	const char *slash = strrchr(path, '/');
+	int fd, bad;
+
+	snprintf(folder, sizeof folder, "%.*s", slash ? (int)(slash - path) + 1 : 1, slash ? path : ".");
+	fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
+		return err_sys(err, "%s: cannot open its folder", path);
+	bad = fsync(fd) && errno != EINVAL ? err_sys(err, "%s: cannot sync its folder", path) : 0;
+	close(fd);
+	return bad;
+}
+
+int
+rename_durably(const char *from, const char *to, struct err *err)
+{
+	if (rename(from, to))
+		return err_sys(err, "%s: cannot rename to '%s'", from, to);
+	return sync_folder_of(to, err);
+}
+
+int
+new_file_commit(struct new_file *file, struct err *err)
+{
+	if (fsync(file->fd)) {
+		err_sys(err, "%s: cannot sync", file->path);
+		return new_file_discard(file);
+	}
+	if (close(file->fd)) {
+		file->fd = -1;
+		err_sys(err, "%s: cannot write", file->path);
+		return new_file_discard(file);
+	}
+	file->fd = -1;
+	if (rename_durably(file->temporary, file->path, err))
+		return new_file_discard(file);
+	return 0;
+}
+
+int
+new_file_discard(struct new_file *file)
+{
+	if (file->fd >= 0)
+		close(file->fd);
+	file->fd = -1;
+	unlink(file->temporary);
+	return -1;
+}
