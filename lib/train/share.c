@@ -1,0 +1,195 @@
+/*
+ * The shared memory of a training run: made once, mapped by each program.
+ */
+#include "train/share.h"
+
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { PAGE = 4096 };
+
+static uint64_t
+pages(uint64_t bytes)
+{
+	return (bytes + PAGE - 1) / PAGE * PAGE;
+}
+
+/* The two images' headers, and where everything goes. headers[i] is malloc'd. */
+static int
+make_plan(struct share_plan *plan, struct image layout[2], uint8_t *headers[2], size_t header_bytes[2],
+          const struct checkpoint *ckpt, size_t tape, struct err *err)
+{
+	const struct params *params = &ckpt->params;
+
+	if (checkpoint_layout(&layout[0], &ckpt->config, params, NULL, 0, err))
+		return -1;
+	image_begin(&layout[1]);
+	for (int i = 0; i < params->n; i++)
+		if (image_add(&layout[1], params->list[i].name, DTYPE_F32, params->list[i].dims, params->list[i].shape, err))
+			return -1;
+	for (int i = 0; i < 2; i++)
+		if (image_layout(&layout[i], &headers[i], &header_bytes[i], err))
+			return -1;
+	plan->weights_size = layout[0].size;
+	plan->gradients = pages(layout[0].size);
+	plan->gradients_size = layout[1].size;
+	plan->flags = plan->gradients + pages(layout[1].size);
+	plan->tape = plan->flags + pages((uint64_t)params->n);
+	plan->size = plan->tape + pages(tape);
+	return 0;
+}
+
+static int
+map(struct share *share, struct err *err)
+{
+	share->base = mmap(NULL, share->plan.size, PROT_READ | PROT_WRITE, MAP_SHARED, share->fd, 0);
+	if (share->base == MAP_FAILED) {
+		share->base = NULL;
+		return err_sys(err, "shared memory of %llu bytes: cannot map", (unsigned long long)share->plan.size);
+	}
+	return 0;
+}
+
+/* Pointers to every parameter's place in the image at `at`. */
+static int
+bind(struct share *share, float ***out, uint64_t at, uint64_t size, struct err *err)
+{
+	struct image image;
+	int bad = 0;
+
+	*out = calloc((size_t)share->params.n, sizeof **out);
+	if (!*out)
+		return err_set(err, "out of memory for %d parameters", share->params.n);
+	if (image_parse(&image, share->base + at, size, "shared memory", err))
+		return -1;
+	for (int i = 0; !bad && i < share->params.n; i++) {
+		const struct tensor *t = image_find(&image, share->params.list[i].name);
+
+		if (!t || t->bytes != share->params.list[i].n * sizeof(float))
+			bad = err_set(err, "shared memory: tensor '%s' is missing or has another size", share->params.list[i].name);
+		else
+			(*out)[i] = image_data(&image, t);
+	}
+	image_close(&image);
+	return bad;
+}
+
+static int
+bind_all(struct share *share, struct err *err)
+{
+	const struct share_plan *p = &share->plan;
+	struct image image;
+	int bad;
+
+	if (image_parse(&image, share->base + p->weights, p->weights_size, "shared memory", err))
+		return -1;
+	bad = !image_meta(&image, "vqa.config")
+	              ? err_set(err, "shared memory: no vqa.config")
+	              : config_parse(&share->config, image_meta(&image, "vqa.config"), image_meta(&image, "vqa.answers"), err);
+	image_close(&image);
+	if (bad || params_make(&share->params, &share->config, err))
+		return -1;
+	share->flags = share->base + p->flags;
+	return bind(share, &share->weights, p->weights, p->weights_size, err) ||
+	                       bind(share, &share->gradients, p->gradients, p->gradients_size, err)
+	               ? -1
+	               : 0;
+}
+
+static size_t
+tape_bytes(const struct checkpoint *ckpt, int batch, const struct op *op, struct err *err)
+{
+	struct model model;
+	size_t bytes;
+
+	if (model_open(&model, &ckpt->config, &ckpt->params, op, batch, 1, err))
+		return 0;
+	bytes = model_tape_bytes(&model);
+	model_close(&model);
+	return bytes;
+}
+
+int
+share_create(struct share *share, const struct checkpoint *ckpt, int batch, const struct op *op, struct err *err)
+{
+	struct image layout[2] = { 0 };
+	uint8_t *headers[2] = { NULL, NULL };
+	size_t header_bytes[2], tape = tape_bytes(ckpt, batch, op, err);
+	int bad;
+
+	*share = (struct share){ .fd = -1 };
+	share->plan.batch = (uint32_t)batch;
+	bad = !tape || make_plan(&share->plan, layout, headers, header_bytes, ckpt, tape, err);
+	if (!bad) {
+		share->fd = memfd_create("vqa", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+		if (share->fd < 0 || ftruncate(share->fd, (off_t)share->plan.size) ||
+		    fcntl(share->fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL))
+			bad = err_sys(err, "shared memory of %llu bytes: cannot make", (unsigned long long)share->plan.size);
+	}
+	bad = bad || map(share, err);
+	if (!bad) {
+		memcpy(share->base + share->plan.weights, headers[0], header_bytes[0]);
+		memcpy(share->base + share->plan.gradients, headers[1], header_bytes[1]);
+		bad = bind_all(share, err);
+	}
+	for (int i = 0; !bad && i < share->params.n; i++)
+		memcpy(share->weights[i], ckpt->data[i], ckpt->params.list[i].n * sizeof(float));
+	for (int i = 0; i < 2; i++) {
+		free(headers[i]);
+		image_close(&layout[i]);
+	}
+	if (bad)
+		share_close(share);
+	return bad ? -1 : 0;
+}
+
+int
+share_map(struct share *share, int fd, const struct share_plan *plan, struct err *err)
+{
+	struct stat st;
+
+	*share = (struct share){ .fd = fd, .plan = *plan };
+	if (fstat(fd, &st) || (uint64_t)st.st_size != plan->size || plan->weights + plan->weights_size > plan->size ||
+	    plan->gradients + plan->gradients_size > plan->size || plan->tape > plan->size) {
+		err_set(err, "shared memory: its size is not what vqa-forward says");
+	} else if (!map(share, err) && !bind_all(share, err)) {
+		return 0;
+	}
+	share_close(share);
+	return -1;
+}
+
+int
+share_model(struct share *share, struct model *model, const struct op *op, struct err *err)
+{
+	if (model_open(model, &share->config, &share->params, op, (int)share->plan.batch, 1, err))
+		return -1;
+	if (share->plan.tape + model_tape_bytes(model) > share->plan.size) {
+		model_close(model);
+		return err_set(err, "shared memory: the tape is smaller than this program's plan, another version of vqa?");
+	}
+	for (int i = 0; i < share->params.n; i++) {
+		model->weights[i] = share->weights[i];
+		model->gradients[i] = share->gradients[i];
+	}
+	model_place(model, share->base + share->plan.tape);
+	return 0;
+}
+
+void
+share_close(struct share *share)
+{
+	if (share->base)
+		munmap(share->base, share->plan.size);
+	if (share->fd >= 0)
+		close(share->fd);
+	free(share->weights);
+	free(share->gradients);
+	params_release(&share->params);
+	config_release(&share->config);
+	*share = (struct share){ .fd = -1 };
+}
