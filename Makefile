@@ -16,7 +16,7 @@ CC = gcc
 CFLAGS = -O2 -g
 WARNINGS = -Wall -Wextra -Wmissing-prototypes -Wstrict-prototypes -Wvla -Wshadow -Wpointer-arith -Werror
 SANITIZE =
-CPPFLAGS = -Ilib -D_GNU_SOURCE -DVQA_VERSION='"$(VERSION)"'
+CPPFLAGS = -iquote lib -D_GNU_SOURCE -DVQA_VERSION='"$(VERSION)"'
 ALL_CFLAGS = -std=gnu11 -fPIC $(CFLAGS) $(WARNINGS) $(CPPFLAGS) $(SANITIZE) -MMD -MP
 # The loops of the CPU backend may be reordered in no way that changes a result; errno and traps are not looked at there.
 CPU_CFLAGS = -O3 -fopenmp -fno-math-errno -fno-trapping-math

@@ -38,6 +38,7 @@ describe(const struct checkpoint *ckpt)
 	json_object_set_new(out, "file", json_string(ckpt->path));
 	json_object_set_new(out, "parameters", json_integer((json_int_t)params_count(&ckpt->params)));
 	json_object_set_new(out, "config", meta(ckpt, "vqa.config"));
+	json_object_set_new(out, "answers", ckpt->config.answers ? meta(ckpt, "vqa.answers") : json_null());
 	if (run)
 		json_object_set_new(out, "run", run);
 	for (size_t i = 0; i < ckpt->image.n; i++) {
@@ -53,34 +54,34 @@ describe(const struct checkpoint *ckpt)
 	return out;
 }
 
-/* key TAB value, then name TAB dtype TAB shape, as plain lines. */
+/* A string is printed as in JSON but without its quotes, so that no tab or newline breaks a row. */
+static void
+print_row(const char *section, const char *key, const json_t *value)
+{
+	char *text = json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT | JSON_REAL_PRECISION(15));
+	size_t n = text ? strlen(text) : 0;
+	int quoted = n && text[0] == '"';
+
+	printf("%s\t%s\t%.*s\n", section, key, (int)n - 2 * quoted, quoted ? text + 1 : text ? text : "");
+	free(text);
+}
+
 static void
 print_plain(const json_t *out)
 {
-	const char *section, *key;
-	json_t *value, *tensor;
+	static const char *const sections[] = { "config", "run" };
+	const char *key;
+	json_t *value;
 	size_t i;
 
-	printf("file\t%s\n", json_string_value(json_object_get(out, "file")));
-	printf("parameters\t%lld\n", (long long)json_integer_value(json_object_get(out, "parameters")));
-	for (int part = 0; part < 2; part++) {
-		section = part ? "run" : "config";
-		json_object_foreach(json_object_get(out, section), key, value)
-		{
-			char *text = json_dumps(value, JSON_ENCODE_ANY);
-
-			printf("%s.%s\t%s\n", section, key, json_is_string(value) ? json_string_value(value) : text ? text : "");
-			free(text);
-		}
-	}
-	json_array_foreach(json_object_get(out, "tensors"), i, tensor)
-	{
-		char *shape = json_dumps(json_object_get(tensor, "shape"), JSON_COMPACT);
-
-		printf("tensor\t%s\t%s\t%s\n", json_string_value(json_object_get(tensor, "name")),
-		       json_string_value(json_object_get(tensor, "dtype")), shape ? shape : "");
-		free(shape);
-	}
+	printf("section\tname\tvalue\n");
+	print_row("checkpoint", "file", json_object_get(out, "file"));
+	print_row("checkpoint", "parameters", json_object_get(out, "parameters"));
+	for (size_t k = 0; k < sizeof sections / sizeof *sections; k++)
+		json_object_foreach(json_object_get(out, sections[k]), key, value)
+			print_row(sections[k], key, value);
+	json_array_foreach(json_object_get(out, "tensors"), i, value)
+		print_row("tensor", json_string_value(json_object_get(value, "name")), json_object_get(value, "shape"));
 }
 
 int
@@ -95,7 +96,7 @@ main(int argc, char **argv)
 		die(&err);
 	out = describe(&ckpt);
 	if (as_json) {
-		json_dumpf(out, stdout, JSON_INDENT(1));
+		json_dumpf(out, stdout, JSON_INDENT(1) | JSON_REAL_PRECISION(15));
 		putchar('\n');
 	} else {
 		print_plain(out);

@@ -8,6 +8,7 @@
 #include "ckpt/checkpoint.h"
 #include "sys/die.h"
 #include "sys/opt.h"
+#include "text/utf8.h"
 #include "text/vocab.h"
 
 static const char *layers = "9,5,5", *answers, *vocabulary, *source;
@@ -36,23 +37,27 @@ static const struct program program = {
 	"ckpt-init", "OUT", "make a new checkpoint", opts, 1, 1,
 };
 
+/* "9,5,5" */
 static void
 read_layers(struct config *cfg)
 {
-	char *copy = strdup(layers), *save = NULL;
 	int *const out[] = { &cfg->language, &cfg->cross, &cfg->vision };
-	int i = 0;
+	const char *at = layers;
+	int bad = 0;
 
-	for (char *part = copy ? strtok_r(copy, ",", &save) : NULL; part; part = strtok_r(NULL, ",", &save)) {
-		int64_t n;
+	for (int i = 0; !bad && i < 3; i++) {
+		char part[8];
+		size_t n = strcspn(at, ",");
+		int64_t count = 0;
 
-		if (i == 3 || parse_int(part, 0, 256, &n))
-			die_usage("option -L: '%s' is no LANG,CROSS,VISION of three numbers from 0 to 256", layers);
-		*out[i++] = (int)n;
+		bad = n >= sizeof part || at[n] != (i < 2 ? ',' : '\0');
+		snprintf(part, sizeof part, "%.*s", bad ? 0 : (int)n, at);
+		bad = bad || parse_int(part, i == 1, 256, &count);
+		*out[i] = (int)count;
+		at += n + 1;
 	}
-	if (i != 3)
-		die_usage("option -L: '%s' is no LANG,CROSS,VISION of three numbers from 0 to 256", layers);
-	free(copy);
+	if (bad)
+		die_usage("option -L: '%s' is no LANG,CROSS,VISION of numbers to 256, CROSS from 1", layers);
 }
 
 static void
@@ -60,6 +65,7 @@ read_config(struct config *cfg)
 {
 	struct vocab vocab;
 	struct err err;
+	size_t at;
 
 	config_default(cfg);
 	read_layers(cfg);
@@ -71,18 +77,18 @@ read_config(struct config *cfg)
 	cfg->max_tokens = (int)max_tokens;
 	cfg->sparse = sparse;
 	cfg->dropout = dropout;
-	if (source && strlen(source) >= sizeof cfg->source)
-		die_usage("option --source: longer than %zu bytes", sizeof cfg->source - 1);
+	if (source && (strlen(source) >= sizeof cfg->source || !utf8_valid(source, strlen(source), &at)))
+		die_usage("option --source: expected at most %zu bytes of UTF-8", sizeof cfg->source - 1);
 	snprintf(cfg->source, sizeof cfg->source, "%s", source ? source : "");
 	if (!answers)
-		die_usage("option -A: the answers are missing; see ckpt-init --help");
+		die_usage("no answers, expected -A FILE");
 	if (config_read_answers(cfg, answers, &err) || vocab_open(&vocab, vocabulary, &err))
 		die(&err);
 	cfg->vocabulary = vocab.count;
 	snprintf(cfg->vocab_hash, sizeof cfg->vocab_hash, "%s", vocab.hash);
 	vocab_close(&vocab);
 	if (config_check(cfg, &err))
-		die(&err);
+		die_usage("%s", err.text); /* sizes that do not fit together; files have been checked above */
 }
 
 int
@@ -98,13 +104,15 @@ main(int argc, char **argv)
 	if (params_make(&params, &cfg, &err))
 		die(&err);
 	data = calloc((size_t)params.n, sizeof *data);
-	for (int i = 0; data && i < params.n; i++) {
+	if (!data)
+		die_words("out of memory for %d tensors", params.n);
+	for (int i = 0; i < params.n; i++) {
 		data[i] = malloc(params.list[i].n * sizeof **data);
 		if (!data[i])
 			die_words("out of memory for tensor '%s'", params.list[i].name);
 		param_init(data[i], &params.list[i], i, (uint64_t)seed);
 	}
-	if (!data || checkpoint_write(&cfg, &params, (const float *const *)data, NULL, 0, argv[operand], &err))
+	if (checkpoint_write(&cfg, &params, (const float *const *)data, NULL, 0, argv[operand], &err))
 		die(&err);
 	return 0;
 }

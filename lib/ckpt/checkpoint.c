@@ -42,40 +42,64 @@ checkpoint_path(char *path, size_t size, const char *name, struct err *err)
 	return err_set(err, "%s: no such checkpoint: neither a file, nor with .safetensors added, nor a run's folder", name);
 }
 
+/* "[2, 3]" */
+static const char *
+shape_text(char out[128], int dims, const int64_t *shape)
+{
+	size_t n = 0;
+
+	out[n++] = '[';
+	for (int i = 0; i < dims; i++)
+		n += (size_t)snprintf(out + n, 128 - n, "%s%lld", i ? ", " : "", (long long)shape[i]);
+	snprintf(out + n, 128 - n, "]");
+	return out;
+}
+
+int
+checkpoint_check_tensor(const struct tensor *t, const struct param *p, struct err *err)
+{
+	char found[128], expected[128];
+
+	if (t->dims != p->dims || memcmp(t->shape, p->shape, (size_t)p->dims * sizeof *p->shape) != 0)
+		return err_set(err, "tensor '%s' has shape %s, expected %s", t->name, shape_text(found, t->dims, t->shape),
+		               shape_text(expected, p->dims, p->shape));
+	return 0;
+}
+
 /* Every parameter is there with its shape, and nothing else. */
 static int
 bind(struct checkpoint *ckpt, struct err *err)
 {
 	const struct params *params = &ckpt->params;
+	const struct image *image = &ckpt->image;
+	uint8_t *bound = calloc(image->n + 1, 1);
+	int bad = 0;
 
 	ckpt->data = calloc((size_t)params->n, sizeof *ckpt->data);
-	if (!ckpt->data)
-		return err_set(err, "out of memory for %d parameters", params->n);
-	for (int i = 0; i < params->n; i++) {
+	if (!ckpt->data || !bound)
+		bad = err_set(err, "out of memory for %d parameters", params->n);
+	for (int i = 0; !bad && i < params->n; i++) {
 		const struct param *p = &params->list[i];
-		const struct tensor *t = image_find(&ckpt->image, p->name);
+		const struct tensor *t = image_find(image, p->name);
 
 		if (!t)
-			return err_set(err, "tensor '%s' is missing", p->name);
-		if (t->dtype != DTYPE_F32)
-			return err_set(err, "tensor '%s' is %s, expected F32", p->name, dtype_name(t->dtype));
-		if (t->dims != p->dims || t->shape[0] != p->shape[0] || (p->dims == 2 && t->shape[1] != p->shape[1]))
-			return err_set(err, "tensor '%s' has shape [%lld%s%.0lld], expected [%lld%s%.0lld]", p->name,
-			               (long long)t->shape[0], t->dims > 1 ? ", " : "", (long long)t->shape[1],
-			               (long long)p->shape[0], p->dims > 1 ? ", " : "", (long long)p->shape[1]);
-		if (t->offset % sizeof(float))
-			return err_set(err, "tensor '%s' begins at byte %zu, expected a multiple of 4", p->name, t->offset);
-		ckpt->data[i] = image_data(&ckpt->image, t);
+			bad = err_set(err, "tensor '%s' is missing", p->name);
+		else if (t->dtype != DTYPE_F32)
+			bad = err_set(err, "tensor '%s' is %s, expected F32", p->name, dtype_name(t->dtype));
+		else if (t->offset % sizeof(float))
+			bad = err_set(err, "tensor '%s' begins at byte %zu, expected a multiple of 4", p->name, t->offset);
+		else
+			bad = checkpoint_check_tensor(t, p, err);
+		if (bad)
+			break;
+		ckpt->data[i] = image_data(image, t);
+		bound[t - image->tensors] = 1;
 	}
-	for (size_t i = 0; i < ckpt->image.n; i++) {
-		int known = 0;
-
-		for (int k = 0; !known && k < params->n; k++)
-			known = !strcmp(params->list[k].name, ckpt->image.tensors[i].name);
-		if (!known)
-			return err_set(err, "tensor '%s' is no parameter of this configuration", ckpt->image.tensors[i].name);
-	}
-	return 0;
+	for (size_t i = 0; !bad && i < image->n; i++)
+		if (!bound[i])
+			bad = err_set(err, "tensor '%s' is no parameter of this configuration", image->tensors[i].name);
+	free(bound);
+	return bad;
 }
 
 int
@@ -88,7 +112,7 @@ checkpoint_open(struct checkpoint *ckpt, const char *name, struct err *err)
 		return -1;
 	config = image_meta(&ckpt->image, "vqa.config");
 	if (!config) {
-		err_set(err, "no vqa.config in its metadata; ckpt-import makes a checkpoint of other people's files");
+		err_set(err, "no vqa.config in its metadata, expected a checkpoint as ckpt-init and ckpt-import make them");
 	} else if (!config_parse(&ckpt->config, config, image_meta(&ckpt->image, "vqa.answers"), err) &&
 	           !params_make(&ckpt->params, &ckpt->config, err) && !bind(ckpt, err)) {
 		return 0;

@@ -18,11 +18,13 @@ struct checkpoint {
 
 /*
  * NAME is NAME itself, NAME.safetensors, or, for a folder, its LAST.safetensors. Every parameter of the configuration must
- * be there, F32 and with its shape; strangers are refused; the first fault is named. A half-done snapshot pair is
- * train/snapshot.h's concern.
+ * be there, F32 and with its shape; strangers are refused; the first fault is named. Values are not looked at: that would read
+ * the whole file (ckpt-import does it). A half-done snapshot pair is train/snapshot.h's concern.
  */
 int checkpoint_open(struct checkpoint *ckpt, const char *name, struct err *err);
 void checkpoint_close(struct checkpoint *ckpt);
+/* A tensor against its parameter's shape; the message says both. */
+int checkpoint_check_tensor(const struct tensor *tensor, const struct param *param, struct err *err);
 /* NAME -> path as above; the shared first half of checkpoint_open. */
 int checkpoint_path(char *path, size_t size, const char *name, struct err *err);
 

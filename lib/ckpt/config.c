@@ -204,18 +204,20 @@ int
 config_format(const struct config *cfg, char **config_json, char **answers_json, struct err *err)
 {
 	json_t *json = json_object(), *answers = cfg->answers ? json_array() : NULL;
+	int bad = 0;
 
 	for (int i = 0; i < FIELDS; i++)
-		json_object_set_new(json, fields[i].key, json_integer(*number(cfg, &fields[i])));
-	json_object_set_new(json, "answers", json_integer(cfg->answers_n));
-	json_object_set_new(json, "sparse", json_boolean(cfg->sparse));
-	json_object_set_new(json, "dropout", json_real(cfg->dropout));
-	json_object_set_new(json, "feature_source", json_string(cfg->source));
-	json_object_set_new(json, "vocab_hash", json_string(cfg->vocab_hash));
+		bad |= json_object_set_new(json, fields[i].key, json_integer(*number(cfg, &fields[i])));
+	bad |= json_object_set_new(json, "answers", json_integer(cfg->answers_n));
+	bad |= json_object_set_new(json, "sparse", json_boolean(cfg->sparse));
+	bad |= json_object_set_new(json, "dropout", json_real(cfg->dropout));
+	bad |= json_object_set_new(json, "feature_source", json_string(cfg->source));
+	bad |= json_object_set_new(json, "vocab_hash", json_string(cfg->vocab_hash));
 	for (int i = 0; answers && i < cfg->answers_n; i++)
-		json_array_append_new(answers, json_string(cfg->answers[i]));
-	*config_json = json_dumps(json, JSON_COMPACT);
-	*answers_json = answers ? json_dumps(answers, JSON_COMPACT) : NULL;
+		bad |= json_array_append_new(answers, json_string(cfg->answers[i]));
+	/* 15 digits, so that 0.1 reads 0.1. */
+	*config_json = bad ? NULL : json_dumps(json, JSON_COMPACT | JSON_REAL_PRECISION(15));
+	*answers_json = bad || !answers ? NULL : json_dumps(answers, JSON_COMPACT);
 	json_decref(json);
 	json_decref(answers);
 	if (*config_json && (!cfg->answers || *answers_json))
@@ -229,11 +231,16 @@ int
 config_read_answers(struct config *cfg, const char *path, struct err *err)
 {
 	json_error_t at;
-	json_t *json = json_load_file(path, JSON_REJECT_DUPLICATES, &at);
+	FILE *file = fopen(path, "re");
+	json_t *json;
 	int bad;
 
+	if (!file)
+		return err_sys(err, "%s: cannot open", path);
+	json = json_loadf(file, JSON_REJECT_DUPLICATES, &at);
+	fclose(file);
 	if (!json)
-		return err_set(err, "%s: line %d: %s", path, at.line, at.text);
+		return err_set(err, "%s: line %d, byte %d: %s", path, at.line, at.position, at.text);
 	bad = take_answers(cfg, json, err);
 	json_decref(json);
 	if (bad)
@@ -278,9 +285,12 @@ config_answer(const struct config *cfg, const char *answer, size_t n)
 	while (low <= high) {
 		int middle = (low + high) / 2;
 		const char *at = cfg->answers[cfg->sorted[middle]];
-		int order = strncmp(answer, at, n);
+		size_t length = strlen(at);
+		int order = memcmp(answer, at, n < length ? n : length);
 
-		if (!order && !at[n])
+		if (!order)
+			order = (n > length) - (n < length);
+		if (!order)
 			return cfg->sorted[middle];
 		if (order > 0)
 			low = middle + 1;

@@ -16,7 +16,8 @@
 #include "sys/file.h"
 #include "sys/half.h"
 
-enum { HEADER_MOST = 100 << 20, ALIGN = 64 };
+enum { HEADER_MOST = 100 << 20, ALIGN = 64, TENSORS_MOST = 1 << 17 };
+#define BYTES_MOST (INT64_C(1) << 62)
 
 static const struct {
 	const char *name;
@@ -80,20 +81,22 @@ find_dtype(const char *name)
 	return -1;
 }
 
+/* bytes: of all elements; checked against overflow, so that messages can print it. */
 static int
-parse_shape(struct tensor *t, const json_t *shape, size_t *elements, struct err *err)
+parse_shape(struct tensor *t, const json_t *shape, struct err *err)
 {
 	if (!json_is_array(shape) || json_array_size(shape) > TENSOR_DIMS)
 		return err_set(err, "tensor '%s': its shape is no array of at most %d sizes", t->name, TENSOR_DIMS);
 	t->dims = (int)json_array_size(shape);
-	*elements = 1;
+	t->bytes = dtype_size(t->dtype);
 	for (int i = 0; i < t->dims; i++) {
 		const json_t *size = json_array_get(shape, (size_t)i);
 
 		t->shape[i] = json_is_integer(size) ? json_integer_value(size) : -1;
-		if (t->shape[i] < 0 || (t->shape[i] && *elements > (size_t)1 << 48) ||
-		    __builtin_mul_overflow(*elements, (size_t)t->shape[i], elements))
-			return err_set(err, "tensor '%s': size %d of its shape is negative, too large or no integer", t->name, i);
+		if (t->shape[i] < 0)
+			return err_set(err, "tensor '%s': size %d of its shape is negative or no integer", t->name, i);
+		if (__builtin_mul_overflow(t->bytes, (size_t)t->shape[i], &t->bytes) || t->bytes > BYTES_MOST)
+			return err_set(err, "tensor '%s': its shape needs more than %lld bytes", t->name, (long long)BYTES_MOST);
 	}
 	return 0;
 }
@@ -106,16 +109,17 @@ parse_tensor(struct image *image, struct tensor *t, const char *name, const json
 	const char *dtype_text = json_string_value(json_object_get(json, "dtype"));
 	int dtype = find_dtype(dtype_text);
 	int64_t begin, end;
-	size_t elements = 0, bytes;
 
 	if (strlen(name) >= sizeof t->name)
 		return err_set(err, "tensor '%.40s…': its name has %zu bytes, expected fewer than %zu", name, strlen(name),
 		               sizeof t->name);
 	memcpy(t->name, name, strlen(name) + 1);
+	if (!dtype_text)
+		return err_set(err, "tensor '%s': 'dtype' is missing or no string", name);
 	if (dtype < 0)
-		return err_set(err, "tensor '%s': dtype '%.20s' is not known", name, dtype_text ? dtype_text : "");
+		return err_set(err, "tensor '%s': dtype '%.20s' is not known", name, dtype_text);
 	t->dtype = (enum dtype)dtype;
-	if (parse_shape(t, json_object_get(json, "shape"), &elements, err))
+	if (parse_shape(t, json_object_get(json, "shape"), err))
 		return -1;
 	if (!json_is_array(offsets) || json_array_size(offsets) != 2 || !json_is_integer(json_array_get(offsets, 0)) ||
 	    !json_is_integer(json_array_get(offsets, 1)))
@@ -128,11 +132,10 @@ parse_tensor(struct image *image, struct tensor *t, const char *name, const json
 	if ((uint64_t)end > image->size - data)
 		return err_set(err, "tensor '%s' ends past the file (at %lld of %zu bytes of data)", name, (long long)end,
 		               image->size - data);
-	if (__builtin_mul_overflow(elements, dtype_size(t->dtype), &bytes) || (uint64_t)(end - begin) != bytes)
+	if ((uint64_t)(end - begin) != t->bytes)
 		return err_set(err, "tensor '%s' has %lld bytes, but its shape needs %zu", name, (long long)(end - begin),
-		               bytes);
+		               t->bytes);
 	t->offset = data + (size_t)begin;
-	t->bytes = bytes;
 	return 0;
 }
 
@@ -146,6 +149,7 @@ by_offset(const void *a, const void *b)
 	return x->bytes < y->bytes ? -1 : x->bytes > y->bytes;
 }
 
+/* The whole data belongs to tensors, each byte to one. */
 static int
 check_order(const struct image *image, size_t data, struct err *err)
 {
@@ -184,11 +188,32 @@ parse_meta(struct image *image, const json_t *meta, struct err *err)
 }
 
 static int
+by_name(const void *a, const void *b)
+{
+	return strcmp((*(struct tensor *const *)a)->name, (*(struct tensor *const *)b)->name);
+}
+
+/* What image_find searches in; JSON_REJECT_DUPLICATES has seen to it that no name is there twice. */
+static int
+sort_names(struct image *image, struct err *err)
+{
+	image->names = malloc((image->n + 1) * sizeof *image->names);
+	if (!image->names)
+		return err_set(err, "out of memory for %zu tensors", image->n);
+	for (size_t i = 0; i < image->n; i++)
+		image->names[i] = &image->tensors[i];
+	qsort(image->names, image->n, sizeof *image->names, by_name);
+	return 0;
+}
+
+static int
 parse_header(struct image *image, const json_t *header, size_t data, struct err *err)
 {
 	const char *name;
 	json_t *value;
 
+	if (json_object_size(header) > TENSORS_MOST)
+		return err_set(err, "%zu tensors, expected at most %d", json_object_size(header), TENSORS_MOST);
 	image->tensors = calloc(json_object_size(header) + 1, sizeof *image->tensors);
 	if (!image->tensors)
 		return err_set(err, "out of memory for %zu tensors", json_object_size(header));
@@ -204,7 +229,7 @@ parse_header(struct image *image, const json_t *header, size_t data, struct err 
 		image->n++;
 	}
 	qsort(image->tensors, image->n, sizeof *image->tensors, by_offset);
-	return check_order(image, data, err);
+	return check_order(image, data, err) || sort_names(image, err) ? -1 : 0;
 }
 
 int
@@ -242,7 +267,7 @@ image_parse(struct image *image, void *base, size_t size, const char *name, stru
 int
 image_open(struct image *image, const char *path, struct err *err)
 {
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a FIFO is refused below, not waited for */
 	struct stat st;
 	void *base;
 
@@ -279,6 +304,7 @@ image_close(struct image *image)
 		free(image->meta[i].value);
 	}
 	free(image->meta);
+	free(image->names);
 	free(image->tensors);
 	*image = (struct image){ 0 };
 }
@@ -286,9 +312,19 @@ image_close(struct image *image)
 const struct tensor *
 image_find(const struct image *image, const char *name)
 {
-	for (size_t i = 0; i < image->n; i++)
-		if (!strcmp(image->tensors[i].name, name))
-			return &image->tensors[i];
+	size_t low = 0, high = image->names ? image->n : 0;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+		int order = strcmp(name, image->names[middle]->name);
+
+		if (!order)
+			return image->names[middle];
+		if (order < 0)
+			high = middle;
+		else
+			low = middle + 1;
+	}
 	return NULL;
 }
 
@@ -349,31 +385,37 @@ image_add_meta(struct image *image, const char *key, const char *value, struct e
 	return 0;
 }
 
-/* The header's JSON; offsets count from the data's beginning, in the order of adding. */
+/* One tensor's entry; its data begin at `at`. NULL without memory. */
+static json_t *
+entry(const struct tensor *t, size_t at)
+{
+	json_t *shape = json_array();
+
+	for (int k = 0; k < t->dims; k++)
+		json_array_append_new(shape, json_integer(t->shape[k]));
+	return json_pack("{s:s, s:o, s:[I,I]}", "dtype", dtype_name(t->dtype), "shape", shape, "data_offsets", (json_int_t)at,
+	                 (json_int_t)(at + t->bytes));
+}
+
+/* The header's JSON; offsets count from the data's beginning, in the order of adding. NULL: no memory, or not UTF-8. */
 static char *
 header_text(const struct image *image)
 {
 	json_t *header = json_object(), *meta = json_object();
 	size_t at = 0;
 	char *text;
+	int bad = 0;
 
 	for (size_t i = 0; i < image->meta_n; i++)
-		json_object_set_new(meta, image->meta[i].key, json_string(image->meta[i].value));
+		bad |= json_object_set_new(meta, image->meta[i].key, json_string(image->meta[i].value));
 	if (image->meta_n)
-		json_object_set(header, "__metadata__", meta);
+		bad |= json_object_set(header, "__metadata__", meta);
 	json_decref(meta);
 	for (size_t i = 0; i < image->n; i++) {
-		const struct tensor *t = &image->tensors[i];
-		json_t *shape = json_array();
-
-		for (int k = 0; k < t->dims; k++)
-			json_array_append_new(shape, json_integer(t->shape[k]));
-		json_object_set_new(header, t->name,
-		                    json_pack("{s:s, s:o, s:[I,I]}", "dtype", dtype_name(t->dtype), "shape", shape,
-		                              "data_offsets", (json_int_t)at, (json_int_t)(at + t->bytes)));
-		at += t->bytes;
+		bad |= json_object_set_new(header, image->tensors[i].name, entry(&image->tensors[i], at));
+		at += image->tensors[i].bytes;
 	}
-	text = json_dumps(header, JSON_COMPACT);
+	text = bad ? NULL : json_dumps(header, JSON_COMPACT);
 	json_decref(header);
 	return text;
 }
@@ -384,6 +426,11 @@ image_layout(struct image *image, uint8_t **header, size_t *header_bytes, struct
 	char *text = header_text(image);
 	size_t length = text ? strlen(text) : 0, padded = (8 + length + ALIGN - 1) / ALIGN * ALIGN;
 
+	*header = NULL;
+	if (padded - 8 > HEADER_MOST) {
+		free(text);
+		return err_set(err, "a safetensors header of %zu bytes, expected at most %d", padded - 8, HEADER_MOST);
+	}
 	*header = text ? malloc(padded) : NULL;
 	if (!*header) {
 		free(text);

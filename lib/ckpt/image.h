@@ -3,7 +3,8 @@
  * (while training) a piece of shared memory.
  *
  * An image that was opened has been checked whole: the header is within its limits (100 MB as safetensors has it), every
- * tensor lies inside the data, none overlap, there are no holes, and each length is its shape times its type's size.
+ * tensor lies inside the data, none overlap, there are no holes, and each length is its shape times its type's size. Values
+ * are not looked at.
  */
 #ifndef VQA_CKPT_IMAGE_H
 #define VQA_CKPT_IMAGE_H
@@ -34,6 +35,7 @@ struct image {
 	size_t size;   /* header and data */
 	struct tensor *tensors; /* in order of offset */
 	size_t n;
+	const struct tensor **names; /* (n): in order of name; NULL for an image that is only laid out */
 	struct image_meta *meta;
 	size_t meta_n;
 	int mapped; /* base is a mapping of this image's own */
@@ -51,6 +53,7 @@ int image_open(struct image *image, const char *path, struct err *err);
 int image_parse(struct image *image, void *base, size_t size, const char *name, struct err *err);
 void image_close(struct image *image);
 
+/* By name, in an image that was opened; NULL if there is none. */
 const struct tensor *image_find(const struct image *image, const char *name);
 const char *image_meta(const struct image *image, const char *key);
 static inline void *

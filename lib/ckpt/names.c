@@ -4,52 +4,106 @@
 #include "ckpt/names.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
-static void
-remove_all(char *text, const char *part)
-{
-	size_t n = strlen(part);
+#define BERT "lxrt_encoder.model.bert"
 
-	for (char *at = strstr(text, part); at; at = strstr(at, part))
-		memmove(at, at + n, strlen(at + n) + 1);
+/* The part of a name that begins at `at`, up to a dot or the end, is `part`. */
+static int
+is_part(const char *at, size_t n, const char *part)
+{
+	return n == strlen(part) && !memcmp(at, part, n);
+}
+
+static int
+ends_with(const char *text, const char *end)
+{
+	size_t n = strlen(text), m = strlen(end);
+
+	return n >= m && !strcmp(text + n - m, end);
 }
 
 int
 name_ours(char out[TENSOR_NAME], const char *theirs)
 {
-	static const char twice[] = ".entmax_alpha.alpha_chooser";
-	size_t n;
+	size_t n = 0;
 
-	snprintf(out, TENSOR_NAME, "%s", theirs);
-	remove_all(out, "module_list.");
-	if (!strncmp(out, "module.", 7))
-		memmove(out, out + 7, strlen(out + 7) + 1);
-	n = strlen(out);
-	return !(n >= sizeof twice - 1 && !strcmp(out + n - (sizeof twice - 1), twice));
-}
+	while (*theirs) {
+		size_t part = strcspn(theirs, ".");
+		size_t whole = part + (theirs[part] == '.');
 
-/* The tensor that has our name, under whatever name it is stored. */
-static const struct tensor *
-find(const struct image *image, const char *ours)
-{
-	char name[TENSOR_NAME];
-
-	for (size_t i = 0; i < image->n; i++)
-		if (name_ours(name, image->tensors[i].name) && !strcmp(name, ours))
-			return &image->tensors[i];
-	return NULL;
+		if (!is_part(theirs, part, "module") && !is_part(theirs, part, "module_list")) {
+			snprintf(out + n, TENSOR_NAME - n, "%.*s", (int)whole, theirs);
+			n += strlen(out + n);
+		}
+		theirs += whole;
+	}
+	out[n] = '\0';
+	return !ends_with(out, ".entmax_alpha.alpha_chooser") && !ends_with(out, ".adaptive_span.mask_template_0") &&
+	       !ends_with(out, ".adaptive_span.mask_template_1");
 }
 
 static int
-matrix(const struct image *image, const char *name, int *rows, int *columns, struct err *err)
+by_name(const void *a, const void *b)
 {
-	const struct tensor *t = find(image, name);
+	return strcmp(((const struct named *)a)->ours, ((const struct named *)b)->ours);
+}
+
+int
+names_make(struct names *names, const struct image *image, struct err *err)
+{
+	*names = (struct names){ .list = calloc(image->n + 1, sizeof *names->list) };
+	if (!names->list)
+		return err_set(err, "out of memory for %zu names", image->n);
+	for (size_t i = 0; i < image->n; i++) {
+		struct named *named = &names->list[names->n];
+
+		named->tensor = &image->tensors[i];
+		names->n += (size_t)name_ours(named->ours, named->tensor->name);
+	}
+	qsort(names->list, names->n, sizeof *names->list, by_name);
+	for (size_t i = 1; i < names->n; i++) {
+		const struct named *a = &names->list[i - 1], *b = &names->list[i];
+
+		if (strcmp(a->ours, b->ours) != 0)
+			continue;
+		err_set(err, "tensors '%s' and '%s' are the same parameter", a->tensor->name, b->tensor->name);
+		names_release(names);
+		return -1;
+	}
+	return 0;
+}
+
+void
+names_release(struct names *names)
+{
+	free(names->list);
+	*names = (struct names){ 0 };
+}
+
+static int
+against(const void *ours, const void *named)
+{
+	return strcmp(ours, ((const struct named *)named)->ours);
+}
+
+const struct named *
+names_find(const struct names *names, const char *ours)
+{
+	return bsearch(ours, names->list, names->n, sizeof *names->list, against);
+}
+
+static int
+matrix(const struct names *names, const char *name, int *rows, int *columns, struct err *err)
+{
+	const struct named *named = names_find(names, name);
+	const struct tensor *t = named ? named->tensor : NULL;
 
 	if (!t)
 		return err_set(err, "tensor '%s' is missing", name);
 	if (t->dims != 2 || t->shape[0] < 1 || t->shape[1] < 1 || t->shape[0] > 1 << 24 || t->shape[1] > 1 << 24)
-		return err_set(err, "tensor '%s' is no matrix", name);
+		return err_set(err, "tensor '%s' is no matrix of sizes from 1 to %d", t->name, 1 << 24);
 	if (rows)
 		*rows = (int)t->shape[0];
 	if (columns)
@@ -58,39 +112,49 @@ matrix(const struct image *image, const char *name, int *rows, int *columns, str
 }
 
 static int
-count_layers(const struct image *image, const char *stack, const char *part)
+count_layers(const struct names *names, const char *stack, const char *part)
 {
 	char name[TENSOR_NAME];
 	int n = 0;
 
 	do
-		snprintf(name, sizeof name, "lxrt_encoder.model.bert.encoder.%s.%d.%s.weight", stack, n, part);
-	while (find(image, name) && ++n < 256);
+		snprintf(name, sizeof name, BERT ".encoder.%s.%d.%s.weight", stack, n, part);
+	while (names_find(names, name) && ++n < 256);
 	return n;
 }
 
-int
-config_from_tensors(struct config *cfg, const struct image *image, int heads, struct err *err)
+/* Kinds of models that are not read; here is where an adaptive span becomes part of a configuration. */
+static int
+check_kind(const struct names *names, struct err *err)
 {
-	const struct tensor *alpha;
+	for (size_t i = 0; i < names->n; i++)
+		if (ends_with(names->list[i].ours, ".adaptive_span.current_val"))
+			return err_set(err, "tensor '%s': adaptive spans are not read by this version",
+			               names->list[i].tensor->name);
+	return 0;
+}
 
-	cfg->heads = heads;
-	cfg->language = count_layers(image, "layer", "intermediate.dense");
-	cfg->vision = count_layers(image, "r_layers", "intermediate.dense");
-	cfg->cross = count_layers(image, "x_layers", "lang_inter.dense");
-	if (matrix(image, "lxrt_encoder.model.bert.embeddings.word_embeddings.weight", &cfg->vocabulary, &cfg->hidden, err) ||
-	    matrix(image, "lxrt_encoder.model.bert.embeddings.position_embeddings.weight", &cfg->positions, NULL, err) ||
-	    matrix(image, "lxrt_encoder.model.bert.encoder.visn_fc.visn_fc.weight", NULL, &cfg->features, err) ||
-	    matrix(image, "lxrt_encoder.model.bert.encoder.x_layers.0.lang_inter.dense.weight", &cfg->ffn, NULL, err) ||
-	    matrix(image, "logit_fc.3.weight", &cfg->answers_n, NULL, err))
+int
+config_from_names(struct config *cfg, const struct names *names, int heads, struct err *err)
+{
+	const struct named *alpha;
+
+	if (check_kind(names, err))
 		return -1;
-	alpha = find(image, "lxrt_encoder.model.bert.encoder.x_layers.0.visual_attention.att.entmax_alpha.alpha");
+	cfg->heads = heads;
+	cfg->language = count_layers(names, "layer", "intermediate.dense");
+	cfg->vision = count_layers(names, "r_layers", "intermediate.dense");
+	cfg->cross = count_layers(names, "x_layers", "lang_inter.dense");
+	if (matrix(names, BERT ".embeddings.word_embeddings.weight", &cfg->vocabulary, &cfg->hidden, err) ||
+	    matrix(names, BERT ".embeddings.position_embeddings.weight", &cfg->positions, NULL, err) ||
+	    matrix(names, BERT ".encoder.visn_fc.visn_fc.weight", NULL, &cfg->features, err) ||
+	    matrix(names, BERT ".encoder.x_layers.0.lang_inter.dense.weight", &cfg->ffn, NULL, err) ||
+	    matrix(names, "logit_fc.3.weight", &cfg->answers_n, NULL, err))
+		return -1;
+	alpha = names_find(names, BERT ".encoder.x_layers.0.visual_attention.att.entmax_alpha.alpha");
 	cfg->sparse = alpha != NULL;
-	if (alpha && alpha->shape[0] != heads)
-		return err_set(err, "tensor '%s' has %lld heads, but %d were asked for", alpha->name,
-		               (long long)alpha->shape[0], heads);
-	for (size_t i = 0; i < image->n; i++)
-		if (strstr(image->tensors[i].name, "adaptive_span."))
-			return err_set(err, "tensor '%s': adaptive spans are not read by this version", image->tensors[i].name);
+	if (alpha && alpha->tensor->dims == 1 && alpha->tensor->shape[0] != heads)
+		return err_set(err, "tensor '%s' has %lld alphas, expected one for each of %d heads", alpha->tensor->name,
+		               (long long)alpha->tensor->shape[0], heads);
 	return 0;
 }

@@ -59,6 +59,13 @@ die_usage(const char *fmt, ...)
 }
 
 void
+die_at_once(const char *words)
+{
+	warn_words("%s", words);
+	_exit(1);
+}
+
+void
 warn_words(const char *fmt, ...)
 {
 	va_list args;

@@ -11,6 +11,8 @@ extern const char *program_name; /* set by opt_parse */
 void die(const struct err *err) __attribute__((noreturn));                        /* exit 1 */
 void die_words(const char *fmt, ...) __attribute__((format(printf, 1, 2), noreturn)); /* exit 1 */
 void die_usage(const char *fmt, ...) __attribute__((format(printf, 1, 2), noreturn)); /* exit 2 */
+/* For threads: the line, and the end of the process without its atexit handlers. */
+void die_at_once(const char *words) __attribute__((noreturn));
 void warn_words(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 /* The last act of a program that writes text: flush and close stdout; a full disk is an error. */
 void close_stdout(void);

@@ -1,0 +1,153 @@
+/*
+ * vqa-forward: questions with their images to answers; with -t, to the tape and logits of training.
+ */
+#include <math.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "model/answers.h"
+#include "sys/die.h"
+#include "sys/opt.h"
+#include "train/feed.h"
+
+static int64_t batch = 128, top, seed;
+static double dropout = -1;
+static int train, logits, compat;
+static const char *precision = "f32", *device = "auto", *attention;
+
+static const struct opt opts[] = {
+	{ 'D', "device", OPT_WORD("auto|cpu"), &device, "DEVICE", "auto or cpu (auto)" },
+	{ 'a', "attention", OPT_TEXT, &attention, "NAMES", "attention matrices too: all, or a comma list" },
+	{ 'b', "batch", OPT_INT(1, 4096), &batch, "N", "questions a batch (128)" },
+	{ 'k', "top", OPT_INT(1, 65536), &top, "N", "the N best answers too" },
+	{ 'l', "logits", OPT_FLAG, &logits, NULL, "logits too" },
+	{ 'p', "precision", OPT_WORD("f32"), &precision, "TYPE", "f32 (f32)" },
+	{ 'r', "seed", OPT_INT(0, INT64_C(1) << 53), &seed, "SEED", "seed of dropout (0)" },
+	{ 't', "train", OPT_FLAG, &train, NULL, "write the tape and logits for vqa-loss, vqa-backward and vqa-step" },
+	{ 0, "compat", OPT_FLAG, &compat, NULL, "keep the reference's quirks: alphas leave [1.01, 2]" },
+	{ 0, "dropout", OPT_REAL(0, 0.99), &dropout, "P", "dropout while training (the checkpoint's)" },
+	{ 0 },
+};
+
+static const struct program program = {
+	"vqa-forward", "CKPT", "answer questions about images, or train", opts, 1, 1,
+};
+
+/* The model with the checkpoint's weights in the backend's memory; the checkpoint's file is not needed after. */
+static void
+load_model(struct model *model, const struct checkpoint *ckpt, const struct op *op)
+{
+	struct err err;
+	void *memory;
+
+	if (model_open(model, &ckpt->config, &ckpt->params, op, (int)batch, 0, &err))
+		die(&err);
+	for (int i = 0; i < ckpt->params.n; i++) {
+		size_t bytes = ckpt->params.list[i].n * sizeof(float);
+		float *weight = op->alloc(bytes);
+
+		if (!weight)
+			die_words("out of memory for tensor '%s'", ckpt->params.list[i].name);
+		op->put(weight, ckpt->data[i], bytes);
+		model->weights[i] = weight;
+	}
+	memory = op->alloc(model_tape_bytes(model));
+	if (!memory)
+		die_words("out of memory for batches of %d questions: %zu bytes", (int)batch, model_tape_bytes(model));
+	model_place(model, memory);
+}
+
+static void
+answer(struct rec_in *in, struct checkpoint *ckpt, const struct op *op)
+{
+	struct model model;
+	struct answers answers;
+	struct collector collector;
+	struct collected *next;
+	struct rec_out out;
+	struct err err;
+	float *values = malloc((size_t)batch * (size_t)ckpt->config.answers_n * sizeof *values);
+	int64_t count = 0;
+	int got;
+
+	if (!values)
+		die_words("out of memory for the logits of %d questions", (int)batch);
+	if (answers_open(&answers, &ckpt->config, (int)batch, (int)top, logits, attention, &err) ||
+	    rec_create(&out, STDOUT_FILENO, "stdout", &err))
+		die(&err);
+	load_model(&model, ckpt, op);
+	image_close(&ckpt->image);
+	rec_begin(&out, "header");
+	rec_put_int(&out, "vqa", 1);
+	rec_put_text(&out, "by", "vqa-forward " VQA_VERSION, strlen("vqa-forward " VQA_VERSION));
+	rec_put_text(&out, "checkpoint", ckpt->path, strlen(ckpt->path));
+	rec_keep(&out, in);
+	if (rec_send(&out, &err) || collector_open(&collector, in, &ckpt->config, (int)batch, 0, 0, &err))
+		die(&err);
+	while ((got = collector_next(&collector, &next, &err)) > 0) {
+		if (model_forward(&model, &next->batch, &(struct pass){ 0 }, values, attention ? answers_take_attention : NULL,
+		                  &answers, &err) ||
+		    answers_send(&answers, &out, next, values, &err))
+			die(&err);
+		count += next->batch.n;
+	}
+	if (got < 0 || rec_end(&out, count, &err))
+		die(&err);
+}
+
+/* The run's folder goes on; anything else begins anew with its weights. */
+static void
+go_train(struct rec_in *in, struct checkpoint *ckpt, const struct op *op, int resumed)
+{
+	struct feed feed = { .in = in,
+		             .ckpt = ckpt,
+		             .op = op,
+		             .batch = (int)batch,
+		             .seed = (uint64_t)seed,
+		             .dropout = dropout < 0 ? ckpt->config.dropout : dropout,
+		             .compat = compat,
+		             .resumed = resumed };
+	struct err err;
+	int got;
+
+	if (top || logits || attention)
+		die_usage("options -k, -l and -a are for answers, not with -t");
+	signal(SIGPIPE, SIG_IGN);
+	if (feed_open(&feed, STDOUT_FILENO, die_at_once, &err))
+		die(&err);
+	if (!feed_wait_members(&feed, 5))
+		warn_words("waiting for vqa-step (or vqa-backward -g), which has not attached yet");
+	feed_wait_members(&feed, 0);
+	while ((got = feed_next(&feed, &err)) > 0)
+		;
+	if (got < 0 || feed_close(&feed, &err))
+		die(&err);
+	if (feed.dropped)
+		warn_words("the last %d questions are no whole batch of %d and were not used", feed.dropped, (int)batch);
+}
+
+int
+main(int argc, char **argv)
+{
+	int operand = opt_parse(&program, argc, argv), resumed = 0;
+	const struct op *op;
+	struct checkpoint ckpt;
+	struct rec_in in;
+	struct err err;
+
+	refuse_terminal(STDOUT_FILENO);
+	note_terminal(STDIN_FILENO);
+	if (train && feed_recover(argv[operand], &resumed, &err))
+		die(&err);
+	op = backend_open(device, &err);
+	if (!op || checkpoint_open(&ckpt, argv[operand], &err) || rec_open(&in, STDIN_FILENO, "stdin", &err) ||
+	    rec_next(&in, &err) < 0 || collect_check_header(&in, &ckpt.config, ckpt.path, &err))
+		die(&err);
+	if (train)
+		go_train(&in, &ckpt, op, resumed);
+	else
+		answer(&in, &ckpt, op);
+	return 0;
+}

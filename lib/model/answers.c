@@ -1,0 +1,227 @@
+/*
+ * Answer records.
+ */
+#include "model/answers.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const struct kind {
+	const char *name;
+	size_t layers; /* offset of their count in the configuration */
+} kinds[] = {
+	{ "self-language", offsetof(struct config, language) },
+	{ "self-vision", offsetof(struct config, vision) },
+	{ "cross-language", offsetof(struct config, cross) },
+	{ "cross-vision", offsetof(struct config, cross) },
+	{ "cross-self-language", offsetof(struct config, cross) },
+	{ "cross-self-vision", offsetof(struct config, cross) },
+};
+
+/* Whether word (n bytes) is a kind, or a kind's matrix of a layer that this model has. */
+static int
+is_matrix(const struct config *config, const char *word, size_t n)
+{
+	for (size_t k = 0; k < sizeof kinds / sizeof *kinds; k++) {
+		int layers = *(const int *)((const char *)config + kinds[k].layers);
+		char name[64];
+
+		if (strlen(kinds[k].name) == n && !memcmp(word, kinds[k].name, n))
+			return 1;
+		for (int i = 0; i < layers; i++)
+			if (snprintf(name, sizeof name, "%s.%d", kinds[k].name, i) == (int)n && !memcmp(word, name, n))
+				return 1;
+	}
+	return 0;
+}
+
+static int
+check_names(const struct config *config, const char *names, struct err *err)
+{
+	if (!strcmp(names, "all"))
+		return 0;
+	for (const char *word = names; word; word = strchr(word, ',') ? strchr(word, ',') + 1 : NULL) {
+		size_t n = strcspn(word, ",");
+
+		if (!is_matrix(config, word, n))
+			return err_set(err,
+			               "no attention '%.*s', expected all, self-language, self-vision, cross-language, "
+			               "cross-vision, cross-self-language or cross-self-vision, or one of these with .LAYER",
+			               (int)n, word);
+	}
+	return 0;
+}
+
+int
+answers_open(struct answers *a, const struct config *config, int max, int top, int logits, const char *attention,
+             struct err *err)
+{
+	*a = (struct answers){ .config = config, .top = top, .logits = logits, .attention = attention, .max = max };
+	if (a->top > config->answers_n)
+		a->top = config->answers_n;
+	if (attention && check_names(config, attention, err))
+		return -1;
+	a->order = calloc((size_t)config->answers_n, sizeof *a->order);
+	a->matrices = calloc((size_t)max, sizeof *a->matrices);
+	if (!a->order || !a->matrices) {
+		answers_close(a);
+		return err_set(err, "out of memory for the answers of %d questions", max);
+	}
+	return 0;
+}
+
+void
+answers_close(struct answers *a)
+{
+	for (int b = 0; a->matrices && b < a->max; b++) {
+		msgpack_sbuffer_destroy(&a->matrices[b].body);
+		msgpack_sbuffer_destroy(&a->matrices[b].shapes);
+	}
+	free(a->matrices);
+	free(a->order);
+	*a = (struct answers){ 0 };
+}
+
+static int
+wanted(const struct answers *a, const char *name)
+{
+	size_t kind = strcspn(name, "."), whole = strlen(name);
+
+	if (!strcmp(a->attention, "all"))
+		return 1;
+	for (const char *word = a->attention; word; word = strchr(word, ',') ? strchr(word, ',') + 1 : NULL) {
+		size_t n = strcspn(word, ",");
+
+		if ((n == kind || n == whole) && !memcmp(word, name, n))
+			return 1;
+	}
+	return 0;
+}
+
+void
+answers_take_attention(void *user, const char *name, int b, const float *probs, int H, int Tq, int Tk)
+{
+	struct answers *a = user;
+	struct matrices *to = &a->matrices[b];
+	msgpack_packer pack;
+
+	if (!wanted(a, name))
+		return;
+	msgpack_packer_init(&pack, &to->body, msgpack_sbuffer_write);
+	msgpack_pack_str_with_body(&pack, name, strlen(name));
+	msgpack_pack_bin_with_body(&pack, probs, (size_t)H * (size_t)Tq * (size_t)Tk * sizeof *probs);
+	msgpack_packer_init(&pack, &to->shapes, msgpack_sbuffer_write);
+	msgpack_pack_str_with_body(&pack, name, strlen(name));
+	msgpack_pack_array(&pack, 3);
+	msgpack_pack_int(&pack, H);
+	msgpack_pack_int(&pack, Tq);
+	msgpack_pack_int(&pack, Tk);
+	to->n++;
+}
+
+static void
+put_map(struct rec_out *out, const char *key, const msgpack_sbuffer *contents, uint32_t n)
+{
+	msgpack_packer *pack = rec_put(out, key);
+
+	msgpack_pack_map(pack, n);
+	if (msgpack_sbuffer_write(pack->data, contents->data ? contents->data : "", contents->size))
+		out->bad = 1;
+}
+
+/* Without names, an answer is its index in decimal. */
+static const char *
+name_of(const struct config *config, int index, char plain[16])
+{
+	if (config->answers)
+		return config->answers[index];
+	snprintf(plain, 16, "%d", index);
+	return plain;
+}
+
+static double
+score_of(float logit)
+{
+	return 1 / (1 + exp(-(double)logit));
+}
+
+static int
+by_logit(const void *x, const void *y, void *user)
+{
+	const float *logits = user;
+	int a = *(const int *)x, b = *(const int *)y;
+
+	if (logits[a] != logits[b])
+		return logits[a] > logits[b] ? -1 : 1;
+	return a - b;
+}
+
+static void
+put_top(struct answers *a, struct rec_out *out, const float *logits)
+{
+	msgpack_packer *pack = rec_put(out, "top");
+	char plain[16];
+
+	for (int i = 0; i < a->config->answers_n; i++)
+		a->order[i] = i;
+	qsort_r(a->order, (size_t)a->config->answers_n, sizeof *a->order, by_logit, (void *)(uintptr_t)logits);
+	msgpack_pack_array(pack, (size_t)a->top);
+	for (int i = 0; i < a->top; i++) {
+		const char *name = name_of(a->config, a->order[i], plain);
+
+		msgpack_pack_array(pack, 2);
+		msgpack_pack_str_with_body(pack, name, strlen(name));
+		msgpack_pack_double(pack, score_of(logits[a->order[i]]));
+	}
+}
+
+static int
+best_of(const float *logits, int n)
+{
+	int best = 0;
+
+	for (int i = 1; i < n; i++)
+		if (logits[i] > logits[best])
+			best = i;
+	return best;
+}
+
+static int
+send_answer(struct answers *a, struct rec_out *out, int64_t id, const float *logits, struct matrices *matrices, struct err *err)
+{
+	int A = a->config->answers_n, best = best_of(logits, A);
+	char plain[16];
+	const char *name = name_of(a->config, best, plain);
+
+	if (!isfinite(logits[best]))
+		return err_set(err, "question %lld: its logits are not finite: the checkpoint's weights are broken",
+		               (long long)id);
+	rec_begin(out, "answer");
+	rec_put_int(out, "id", id);
+	rec_put_text(out, "answer", name, strlen(name));
+	rec_put_int(out, "index", best);
+	rec_put_real(out, "score", score_of(logits[best]));
+	if (a->top)
+		put_top(a, out, logits);
+	if (a->logits)
+		rec_put_bin(out, "logits", logits, (size_t)A * sizeof *logits);
+	if (a->attention) {
+		put_map(out, "attention", &matrices->body, matrices->n);
+		put_map(out, "attention_shape", &matrices->shapes, matrices->n);
+		msgpack_sbuffer_clear(&matrices->body);
+		msgpack_sbuffer_clear(&matrices->shapes);
+		matrices->n = 0;
+	}
+	return rec_send(out, err);
+}
+
+int
+answers_send(struct answers *a, struct rec_out *out, const struct collected *batch, const float *logits, struct err *err)
+{
+	for (int b = 0; b < batch->batch.n; b++)
+		if (send_answer(a, out, batch->ids[b], logits + (size_t)b * (size_t)a->config->answers_n, &a->matrices[b], err))
+			return -1;
+	return 0;
+}

@@ -1,0 +1,60 @@
+/*
+ * From records to batches: a thread reads the stream ahead, so that the next batch is there when this one is done.
+ *
+ * Everything that a question or an image can get wrong is found here: token ids outside the vocabulary, features of another
+ * width, answers that the checkpoint does not know, questions without their image.
+ */
+#ifndef VQA_MODEL_COLLECT_H
+#define VQA_MODEL_COLLECT_H
+
+#include <pthread.h>
+
+#include "ckpt/config.h"
+#include "model/model.h"
+#include "stream/record.h"
+
+struct target {
+	int row, index; /* question in the batch, answer */
+	float score;
+};
+
+struct collected {
+	struct batch batch;
+	int64_t *ids;  /* (batch.n) */
+	struct target *targets;
+	size_t targets_n, targets_room;
+};
+
+struct collector {
+	struct rec_in *in;
+	const struct config *config;
+	int labels;    /* every question needs one */
+	int64_t skip;  /* questions to pass over first */
+	int64_t questions; /* read (and passed over) so far */
+	pthread_t thread;
+	pthread_mutex_t lock;
+	pthread_cond_t changed;
+	struct collected slots[2];
+	int out;           /* the caller has a slot; under the lock */
+	int filled, taken; /* slots that the reader has filled, that the caller has done with; under the lock */
+	int state;         /* under the lock: still reading, ended, failed */
+	struct err err;
+	/* The last image, for the questions after it. */
+	char *image;
+	size_t image_n;
+	float *features, *boxes;
+	int regions;
+};
+
+/* The header's words against the checkpoint's: vocabulary hash, tokens, features, objects, source. Both sides are named. */
+int collect_check_header(const struct rec_in *in, const struct config *config, const char *checkpoint, struct err *err);
+
+/* in: its header has been read. config and in outlive the collector. */
+int collector_open(struct collector *c, struct rec_in *in, const struct config *config, int batch, int labels, int64_t skip,
+                   struct err *err);
+/* The next batch (the last may be short): 1, 0 after the end record, -1. It is the caller's until the next call. */
+int collector_next(struct collector *c, struct collected **out, struct err *err);
+/* After collector_next() returned 0 or -1. */
+void collector_close(struct collector *c);
+
+#endif

@@ -1,0 +1,74 @@
+/*
+ * Reading batch records and the training header.
+ */
+#include "train/batch_record.h"
+
+#include <string.h>
+
+int
+batch_record_read(struct batch_record *batch, const struct rec_in *in, struct err *err)
+{
+	const msgpack_object *questions = rec_get(in, "questions");
+
+	if (rec_int(in, "step", 1, UINT32_MAX, &batch->step, err))
+		return -1;
+	if (!questions || questions->type != MSGPACK_OBJECT_ARRAY || !questions->via.array.size ||
+	    questions->via.array.size > 4096)
+		return rec_fault(in, err, "'questions' is missing or no array of 1 to 4096 ids");
+	batch->questions = (int)questions->via.array.size;
+	return 0;
+}
+
+int
+batch_record_matrix(const struct rec_in *in, const struct batch_record *batch, const char *key, int answers, float *out,
+                    struct err *err)
+{
+	const void *values;
+	size_t n, want = (size_t)batch->questions * (size_t)answers;
+
+	if (rec_f32(in, key, &values, &n, err))
+		return -1;
+	if (n != want)
+		return rec_fault(in, err, "'%s' has %zu values, expected %d questions times %d answers", key, n,
+		                 batch->questions, answers);
+	memcpy(out, values, n * sizeof *out);
+	return 0;
+}
+
+int
+header_read_text(const struct rec_in *in, const char *key, char *out, size_t size, struct err *err)
+{
+	const char *text;
+	size_t n;
+
+	if (!rec_get(in, key))
+		return rec_fault(in, err, "'%s' is missing: expected the stream of vqa-forward -t", key);
+	if (rec_text(in, key, &text, &n, err))
+		return -1;
+	if (n >= size)
+		return rec_fault(in, err, "'%s' has %zu bytes, expected fewer than %zu", key, n, size);
+	memcpy(out, text, n);
+	out[n] = '\0';
+	return 0;
+}
+
+int
+header_read_run(const struct rec_in *in, struct run_state *run, struct err *err)
+{
+	int64_t seed, compat;
+
+	*run = (struct run_state){ 0 };
+	if (header_read_text(in, "snapshot", run->id, sizeof run->id, err) ||
+	    header_read_text(in, "source", run->source, sizeof run->source, err) ||
+	    rec_int(in, "step", 0, UINT32_MAX, &run->step, err) ||
+	    rec_int(in, "streams", 0, UINT32_MAX, &run->streams, err) ||
+	    rec_int(in, "taken", 0, UINT32_MAX, &run->taken, err) || rec_int(in, "batch", 1, 4096, &run->batch, err) ||
+	    rec_int(in, "seed", 0, INT64_MAX, &seed, err) || rec_int(in, "compat", 0, 1, &compat, err) ||
+	    rec_real(in, "dropout", &run->dropout, err))
+		return -1;
+	if (!(run->dropout >= 0 && run->dropout < 1))
+		return rec_fault(in, err, "'dropout' is %g, expected 0 to below 1", run->dropout);
+	run->seed = (uint64_t)seed;
+	run->compat = (int)compat;
+	return 0;
+}

@@ -1,0 +1,227 @@
+/*
+ * Feeding a training run.
+ */
+#include "train/feed.h"
+
+#include <fcntl.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "sys/watch.h"
+
+int
+feed_recover(const char *name, int *resumed, struct err *err)
+{
+	char last[4096];
+	struct stat st;
+	int lock, bad;
+
+	*resumed = 0;
+	if (stat(name, &st) || !S_ISDIR(st.st_mode))
+		return 0;
+	if (snprintf(last, sizeof last, "%s/LAST.safetensors", name) >= (int)sizeof last)
+		return err_set(err, "%.100s…: the path is too long", name);
+	lock = snapshot_lock(name, err);
+	if (lock < 0)
+		return -1;
+	bad = snapshot_recover(name, err);
+	close(lock);
+	*resumed = 1;
+	return bad;
+}
+
+/* A pipe or a socket: the other programs attach while this one runs, so a file would be waited for in vain. */
+static int
+check_stdout(int fd, struct err *err)
+{
+	struct stat st;
+
+	if (fstat(fd, &st))
+		return err_sys(err, "stdout");
+	if (!S_ISFIFO(st.st_mode) && !S_ISSOCK(st.st_mode))
+		return err_set(err, "stdout is neither pipe nor socket, expected a pipe to vqa-loss");
+	fcntl(fd, F_SETPIPE_SZ, 1 << 20); /* as large as one may ask for; a smaller pipe works too */
+	return 0;
+}
+
+static int
+differs(const char *what, const char *theirs, const char *ours, const char *path, struct err *err)
+{
+	return err_set(err, "%s: its run has %s %s, found %s; it goes on only with the same", path, what, theirs, ours);
+}
+
+/* The same seed, batch, dropout, compat and, in the middle of a stream, source as the snapshot's. */
+static int
+check_resumed(const struct feed *f, const char *source, struct err *err)
+{
+	char theirs[64], ours[64];
+	const char *path = f->ckpt->path;
+
+	snprintf(theirs, sizeof theirs, "%lld", (long long)f->run.batch);
+	snprintf(ours, sizeof ours, "%d", f->batch);
+	if (f->run.batch != f->batch)
+		return differs("batch", theirs, ours, path, err);
+	snprintf(theirs, sizeof theirs, "%llu", (unsigned long long)f->run.seed);
+	snprintf(ours, sizeof ours, "%llu", (unsigned long long)f->seed);
+	if (f->run.seed != f->seed)
+		return differs("seed", theirs, ours, path, err);
+	snprintf(theirs, sizeof theirs, "%g", f->run.dropout);
+	snprintf(ours, sizeof ours, "%g", f->dropout);
+	if (f->run.dropout != f->dropout)
+		return differs("dropout", theirs, ours, path, err);
+	if (f->run.compat != f->compat)
+		return differs("--compat", f->run.compat ? "on" : "off", f->compat ? "on" : "off", path, err);
+	if (f->run.taken && *f->run.source && *source && strcmp(f->run.source, source) != 0)
+		return differs("source", f->run.source, source, path, err);
+	return 0;
+}
+
+/* What the stream's header says of itself, into the run's state; questions that are still to be passed over. */
+static int
+begin_stream(struct feed *f, int64_t *skip, struct err *err)
+{
+	const char *source = "";
+	char copy[sizeof f->run.source] = "";
+	int64_t at_source = 0;
+	size_t n = 0;
+
+	if (rec_get(f->in, "source") && rec_text(f->in, "source", &source, &n, err))
+		return -1;
+	if (rec_get(f->in, "skip") && rec_int(f->in, "skip", 0, INT64_MAX, &at_source, err))
+		return -1;
+	snprintf(copy, sizeof copy, "%.*s", (int)(n < sizeof copy ? n : sizeof copy - 1), source);
+	*skip = 0;
+	if (f->resumed) {
+		int got = run_state_read(&f->run, &f->ckpt->image, err);
+
+		if (got <= 0)
+			return got ? err_prefix(err, "%s", f->ckpt->path)
+			           : err_set(err, "%s: no snapshot of a run; give the file itself to begin with its weights",
+			                     f->ckpt->path);
+		if (check_resumed(f, copy, err))
+			return -1;
+		if (f->run.taken && at_source > f->run.taken * f->batch)
+			return err_set(err, "the stream leaves out %lld questions, but the snapshot has only %lld of them",
+			               (long long)at_source, (long long)(f->run.taken * f->batch));
+		*skip = f->run.taken ? f->run.taken * f->batch - at_source : 0;
+	} else {
+		f->run = (struct run_state){
+			.batch = f->batch, .seed = f->seed, .dropout = f->dropout, .compat = f->compat
+		};
+	}
+	memcpy(f->run.source, copy, sizeof copy);
+	return 0;
+}
+
+/* Everything that the others need to know: where to attach, and the run's state. */
+static int
+send_header(struct feed *f, struct err *err)
+{
+	char *path = realpath(f->ckpt->path, NULL);
+
+	if (!path)
+		return err_sys(err, "%s", f->ckpt->path);
+	rec_begin(&f->out, "header");
+	rec_put_int(&f->out, "vqa", 1);
+	rec_put_text(&f->out, "by", "vqa-forward " VQA_VERSION, strlen("vqa-forward " VQA_VERSION));
+	rec_put_text(&f->out, "socket", f->owner.socket, strlen(f->owner.socket));
+	rec_put_text(&f->out, "key", f->owner.key, strlen(f->owner.key));
+	rec_put_text(&f->out, "checkpoint", path, strlen(path));
+	rec_put_text(&f->out, "snapshot", f->run.id, strlen(f->run.id));
+	rec_put_int(&f->out, "answers", f->ckpt->config.answers_n);
+	rec_put_int(&f->out, "batch", f->run.batch);
+	rec_put_int(&f->out, "seed", (int64_t)f->run.seed);
+	rec_put_real(&f->out, "dropout", f->run.dropout);
+	rec_put_int(&f->out, "compat", f->run.compat);
+	rec_put_int(&f->out, "step", f->run.step);
+	rec_put_int(&f->out, "streams", f->run.streams);
+	rec_put_int(&f->out, "taken", f->run.taken);
+	rec_put_text(&f->out, "source", f->run.source, strlen(f->run.source));
+	rec_keep(&f->out, f->in);
+	free(path);
+	return rec_send(&f->out, err);
+}
+
+int
+feed_open(struct feed *f, int fd, attach_lost *lost, struct err *err)
+{
+	int64_t skip;
+
+	if (check_stdout(fd, err) || watch_reader(fd, lost, err) || begin_stream(f, &skip, err) ||
+	    share_create(&f->share, f->ckpt, f->batch, f->op, err) || share_model(&f->share, &f->model, f->op, err) ||
+	    owner_open(&f->owner, &f->share, f->run.step, lost, err) || rec_create(&f->out, fd, "stdout", err) ||
+	    send_header(f, err))
+		return -1;
+	f->logits = malloc((size_t)f->batch * (size_t)f->ckpt->config.answers_n * sizeof *f->logits);
+	if (!f->logits)
+		return err_set(err, "out of memory for the logits of %d questions", f->batch);
+	image_close(&f->ckpt->image);
+	return collector_open(&f->collector, f->in, &f->ckpt->config, f->batch, 1, skip, err);
+}
+
+int
+feed_wait_members(struct feed *f, int seconds)
+{
+	return owner_wait_committer(&f->owner, seconds);
+}
+
+static int
+send_batch(struct feed *f, const struct collected *c, int64_t step, struct err *err)
+{
+	size_t values = (size_t)c->batch.n * (size_t)f->ckpt->config.answers_n;
+	msgpack_packer *pack;
+
+	rec_begin(&f->out, "batch");
+	rec_put_int(&f->out, "step", step);
+	pack = rec_put(&f->out, "questions");
+	msgpack_pack_array(pack, (size_t)c->batch.n);
+	for (int b = 0; b < c->batch.n; b++)
+		msgpack_pack_int64(pack, c->ids[b]);
+	rec_put_bin(&f->out, "logits", f->logits, values * sizeof *f->logits);
+	pack = rec_put(&f->out, "target");
+	msgpack_pack_array(pack, c->targets_n);
+	for (size_t i = 0; i < c->targets_n; i++) {
+		msgpack_pack_array(pack, 3);
+		msgpack_pack_int(pack, c->targets[i].row);
+		msgpack_pack_int(pack, c->targets[i].index);
+		msgpack_pack_float(pack, c->targets[i].score);
+	}
+	return rec_send(&f->out, err);
+}
+
+int
+feed_next(struct feed *f, struct err *err)
+{
+	struct collected *next;
+	struct pass pass = { .dropout = (float)f->run.dropout, .seed = f->run.seed };
+	int64_t step = f->run.step + f->sent + 1;
+	int got = collector_next(&f->collector, &next, err);
+
+	if (got <= 0)
+		return got;
+	if (next->batch.n < f->batch) {
+		f->dropped = next->batch.n;
+		return collector_next(&f->collector, &next, err);
+	}
+	owner_wait_commit(&f->owner, step - 1);
+	pass.step = (uint32_t)step;
+	if (model_forward(&f->model, &next->batch, &pass, f->logits, NULL, NULL, err) || send_batch(f, next, step, err))
+		return -1;
+	f->sent++;
+	return 1;
+}
+
+int
+feed_close(struct feed *f, struct err *err)
+{
+	if (!f->sent && !f->run.taken)
+		return err_set(err, "the stream has %lld questions, fewer than one batch of %d",
+		               (long long)f->collector.questions, f->batch);
+	owner_wait_commit(&f->owner, f->run.step + f->sent);
+	watch_stop();
+	return rec_end(&f->out, f->sent * f->batch, err) || owner_wait_goodbyes(&f->owner, err) ? -1 : 0;
+}

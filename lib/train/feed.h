@@ -1,0 +1,44 @@
+/*
+ * vqa-forward -t: a stream of questions to batch records, one a committed step, over the shared memory that it owns.
+ */
+#ifndef VQA_TRAIN_FEED_H
+#define VQA_TRAIN_FEED_H
+
+#include "model/collect.h"
+#include "train/attach.h"
+#include "train/snapshot.h"
+
+struct feed {
+	/* Set by the caller. */
+	struct rec_in *in; /* its header has been read */
+	struct checkpoint *ckpt;
+	const struct op *op;
+	int batch;
+	uint64_t seed;
+	double dropout;
+	int compat;
+	int resumed; /* the checkpoint is a run's folder: go on where its snapshot is */
+	/* The rest is feed's own. */
+	struct run_state run;
+	struct share share;
+	struct owner owner;
+	struct model model;
+	struct collector collector;
+	struct rec_out out;
+	float *logits; /* (batch, answers) */
+	int64_t sent;  /* batches of this stream */
+	int dropped;   /* questions of a short last batch */
+};
+
+/* Before the checkpoint is opened: if name is a run's folder with a snapshot, finish or discard a half-done pair. */
+int feed_recover(const char *name, int *resumed, struct err *err);
+/* Check that the run may go on, make the memory, send the header to fd. The checkpoint's file is closed. */
+int feed_open(struct feed *feed, int fd, attach_lost *lost, struct err *err);
+/* Wait until a member that commits is there: 1, or 0 after so many seconds (0: no end). */
+int feed_wait_members(struct feed *feed, int seconds);
+/* One batch: 1; 0 at the end of the stream (a short last batch is dropped); -1. */
+int feed_next(struct feed *feed, struct err *err);
+/* The last commit, the end record, everybody's goodbye. */
+int feed_close(struct feed *feed, struct err *err);
+
+#endif

@@ -1,0 +1,71 @@
+/*
+ * log.tsv
+ */
+#include "train/log.h"
+
+#include <stdlib.h>
+#include <sys/types.h>
+#include <unistd.h>
+
+static int
+check(int bad, const char *name, struct err *err)
+{
+	return bad ? err_sys(err, "%s: cannot write", name) : 0;
+}
+
+int
+log_header(FILE *out, const char *name, struct err *err)
+{
+	int bad = fputs("step\tbce\tspan\ttotal\tnorm\trate\taccuracy\tquestions\n", out) < 0;
+
+	return check(bad || fflush(out), name, err);
+}
+
+int
+log_row(FILE *out, const char *name, const struct log_row *row, struct err *err)
+{
+	int bad = fprintf(out, "%lld\t%.9g\t%.9g\t%.9g\t%.9g\t%.9g\t%.9g\t%d\n", (long long)row->step, row->bce, row->span,
+	                  row->total, row->norm, row->rate, row->accuracy, row->questions) < 0;
+
+	return check(bad || fflush(out), name, err);
+}
+
+/* The offset after the row of `step`, or after the header where no such row is. */
+static off_t
+end_of(FILE *file, int64_t step)
+{
+	char *line = NULL;
+	size_t room = 0;
+	off_t end = 0;
+
+	while (getline(&line, &room, file) > 0) {
+		if (end && strtoll(line, NULL, 10) > step)
+			break;
+		end = ftello(file);
+	}
+	free(line);
+	return end;
+}
+
+FILE *
+log_open(const char *path, int64_t step, struct err *err)
+{
+	FILE *file = fopen(path, step ? "r+e" : "we");
+	off_t end = 0;
+
+	if (!file && step)
+		file = fopen(path, "we");
+	if (file && step)
+		end = end_of(file, step);
+	if (!file || (step && (ftruncate(fileno(file), end) || fseeko(file, end, SEEK_SET)))) {
+		err_sys(err, "%s: cannot open", path);
+		if (file)
+			fclose(file);
+		return NULL;
+	}
+	if (!end && log_header(file, path, err)) {
+		fclose(file);
+		return NULL;
+	}
+	return file;
+}

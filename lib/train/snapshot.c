@@ -1,0 +1,267 @@
+/*
+ * Snapshot pairs: saving, finding again.
+ */
+#include "train/snapshot.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+#include "sys/file.h"
+
+enum { PATH = 4096 };
+
+static int
+join(char out[PATH], const char *folder, const char *file, struct err *err)
+{
+	if (snprintf(out, PATH, "%s/%s", folder, file) >= PATH)
+		return err_set(err, "%.100s…: the path is too long", folder);
+	return 0;
+}
+
+static int
+get_number(const json_t *json, const char *key, int64_t *out, struct err *err)
+{
+	const json_t *value = json_object_get(json, key);
+
+	if (!json_is_integer(value) || json_integer_value(value) < 0)
+		return err_set(err, "vqa.run: '%s' is missing or no integer from 0", key);
+	*out = json_integer_value(value);
+	return 0;
+}
+
+static int
+get_text(const json_t *json, const char *key, char *out, size_t size, struct err *err)
+{
+	const char *text = json_string_value(json_object_get(json, key));
+
+	if (!text || strlen(text) >= size)
+		return err_set(err, "vqa.run: '%s' is missing or no string of fewer than %zu bytes", key, size);
+	memcpy(out, text, strlen(text) + 1);
+	return 0;
+}
+
+static int
+parse(struct run_state *run, const json_t *json, struct err *err)
+{
+	int64_t seed;
+
+	if (get_text(json, "id", run->id, sizeof run->id, err) || get_number(json, "step", &run->step, err) ||
+	    get_number(json, "streams", &run->streams, err) || get_number(json, "taken", &run->taken, err) ||
+	    get_number(json, "batch", &run->batch, err) || get_number(json, "seed", &seed, err) ||
+	    get_text(json, "source", run->source, sizeof run->source, err))
+		return -1;
+	if (!json_is_number(json_object_get(json, "dropout")))
+		return err_set(err, "vqa.run: 'dropout' is missing or no number");
+	run->seed = (uint64_t)seed;
+	run->dropout = json_number_value(json_object_get(json, "dropout"));
+	run->compat = json_is_true(json_object_get(json, "compat"));
+	return 0;
+}
+
+int
+run_state_read(struct run_state *run, const struct image *image, struct err *err)
+{
+	const char *text = image_meta(image, "vqa.run");
+	json_error_t at;
+	json_t *json;
+	int bad;
+
+	*run = (struct run_state){ 0 };
+	if (!text)
+		return 0;
+	json = json_loads(text, JSON_REJECT_DUPLICATES, &at);
+	bad = json ? parse(run, json, err) : err_set(err, "vqa.run: byte %d: %s", at.position, at.text);
+	json_decref(json);
+	return bad ? -1 : 1;
+}
+
+static char *
+format(const struct run_state *run)
+{
+	json_t *json = json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:f, s:b, s:s}", "id", run->id, "step",
+	                         (json_int_t)run->step, "streams", (json_int_t)run->streams, "taken",
+	                         (json_int_t)run->taken, "batch", (json_int_t)run->batch, "seed", (json_int_t)run->seed,
+	                         "dropout", run->dropout, "compat", run->compat, "source", run->source);
+	char *text = json ? json_dumps(json, JSON_COMPACT) : NULL;
+
+	json_decref(json);
+	return text;
+}
+
+int
+snapshot_lock(const char *folder, struct err *err)
+{
+	int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	if (fd < 0)
+		return err_sys(err, "%s: cannot open the folder", folder);
+	if (flock(fd, LOCK_EX | LOCK_NB)) {
+		if (errno == EWOULDBLOCK)
+			err_set(err, "%s: another run is writing there", folder);
+		else
+			err_sys(err, "%s: cannot lock", folder);
+		close(fd);
+		return -1;
+	}
+	return fd;
+}
+
+/* The id in a file's metadata; "" where there is no file or no id. */
+static int
+id_of(char id[33], const char *path, struct err *err)
+{
+	struct image image;
+	struct run_state run;
+	int got;
+
+	id[0] = '\0';
+	if (access(path, F_OK))
+		return 0;
+	if (image_open(&image, path, err))
+		return -1;
+	got = run_state_read(&run, &image, err);
+	image_close(&image);
+	if (got > 0)
+		memcpy(id, run.id, sizeof run.id);
+	return got < 0 ? err_prefix(err, "%s", path) : 0;
+}
+
+int
+snapshot_recover(const char *folder, struct err *err)
+{
+	char last[PATH], next[PATH], optimizer[PATH], last_id[33], next_id[33];
+	struct err ignored;
+
+	if (join(last, folder, "LAST.safetensors", err) || join(next, folder, "LAST.optimizer.next", err) ||
+	    join(optimizer, folder, "LAST.optimizer", err))
+		return -1;
+	if (access(next, F_OK))
+		return 0;
+	if (id_of(last_id, last, err))
+		return -1;
+	/* A .next that cannot be read was never finished, so it cannot be the one that LAST belongs to. */
+	if (!id_of(next_id, next, &ignored) && next_id[0] && !strcmp(next_id, last_id))
+		return rename_durably(next, optimizer, err);
+	if (unlink(next))
+		return err_sys(err, "%s: cannot remove", next);
+	return 0;
+}
+
+static const char *const kinds[] = { "m", "v", "slow" };
+
+static float **
+buffers(const struct optimizer *o, int kind)
+{
+	return kind == 0 ? o->m : kind == 1 ? o->v : o->slow;
+}
+
+static int
+save_optimizer(const char *path, const char *state, const struct optimizer *o, struct err *err)
+{
+	const void **data = calloc(3 * (size_t)o->params->n, sizeof *data);
+	struct image image;
+	int bad = !data;
+
+	image_begin(&image);
+	bad = bad || image_add_meta(&image, "vqa.run", state, err);
+	for (int kind = 0; !bad && kind < 3; kind++)
+		for (int i = 0; !bad && i < o->params->n; i++) {
+			const struct param *p = &o->params->list[i];
+			char name[TENSOR_NAME];
+
+			if (!buffers(o, kind)[i])
+				continue;
+			snprintf(name, sizeof name, "%s.%s", kinds[kind], p->name);
+			data[image.n] = buffers(o, kind)[i];
+			bad = image_add(&image, name, DTYPE_F32, p->dims, p->shape, err);
+		}
+	bad = bad || image_write(&image, data, path, err);
+	image_close(&image);
+	free(data);
+	return bad ? -1 : 0;
+}
+
+static int
+draw_id(struct run_state *run, struct err *err)
+{
+	uint8_t raw[16];
+
+	if (getrandom(raw, sizeof raw, 0) != (ssize_t)sizeof raw)
+		return err_sys(err, "cannot draw a snapshot's id");
+	for (size_t i = 0; i < sizeof raw; i++)
+		snprintf(run->id + 2 * i, 3, "%02x", raw[i]);
+	return 0;
+}
+
+int
+snapshot_save(const char *folder, struct run_state *run, const struct config *config, const struct params *params,
+              const float *const *weights, const struct optimizer *optimizer, struct err *err)
+{
+	char last[PATH], next[PATH], final[PATH], *state;
+	struct image_meta meta;
+	int bad;
+
+	if (draw_id(run, err) || join(last, folder, "LAST.safetensors", err) ||
+	    join(next, folder, "LAST.optimizer.next", err) || join(final, folder, "LAST.optimizer", err))
+		return -1;
+	state = format(run);
+	if (!state)
+		return err_set(err, "out of memory for a snapshot");
+	meta = (struct image_meta){ (char *)(uintptr_t) "vqa.run", state };
+	bad = save_optimizer(next, state, optimizer, err) ||
+	      checkpoint_write(config, params, weights, &meta, 1, last, err) || rename_durably(next, final, err);
+	free(state);
+	return bad ? -1 : 0;
+}
+
+/* "KIND.NAME" into the optimizer's buffer for it. */
+static int
+load_tensor(struct optimizer *o, const struct image *image, const struct tensor *t, struct err *err)
+{
+	for (int kind = 0; kind < 3; kind++) {
+		size_t n = strlen(kinds[kind]);
+
+		if (strncmp(t->name, kinds[kind], n) != 0 || t->name[n] != '.')
+			continue;
+		for (int i = 0; i < o->params->n; i++) {
+			if (strcmp(t->name + n + 1, o->params->list[i].name) != 0)
+				continue;
+			if (t->dtype != DTYPE_F32 || t->bytes != o->params->list[i].n * sizeof(float))
+				return err_set(err, "tensor '%s' has another size than its parameter", t->name);
+			if (optimizer_room(o, buffers(o, kind), i, err))
+				return -1;
+			o->op->put(buffers(o, kind)[i], image_data(image, t), t->bytes);
+			return 0;
+		}
+	}
+	return err_set(err, "tensor '%s' belongs to no parameter", t->name);
+}
+
+int
+snapshot_load_optimizer(struct optimizer *optimizer, const char *path, const char *id, struct err *err)
+{
+	const char *slash = strrchr(path, '/');
+	char file[PATH];
+	struct image image;
+	struct run_state run;
+	int bad;
+
+	if (snprintf(file, sizeof file, "%.*sLAST.optimizer", slash ? (int)(slash - path) + 1 : 0, path) >= PATH)
+		return err_set(err, "%.100s…: the path is too long", path);
+	if (image_open(&image, file, err))
+		return -1;
+	bad = run_state_read(&run, &image, err) < 0;
+	if (!bad && strcmp(run.id, id) != 0)
+		bad = err_set(err, "its snapshot is '%s', but the weights' is '%s': not a pair", run.id, id);
+	for (size_t i = 0; !bad && i < image.n; i++)
+		bad = load_tensor(optimizer, &image, &image.tensors[i], err);
+	image_close(&image);
+	return bad ? err_prefix(err, "%s", file) : 0;
+}

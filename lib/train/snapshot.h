@@ -1,0 +1,42 @@
+/*
+ * A run's snapshot: the pair LAST.safetensors (weights) and LAST.optimizer (moments, slow weights), which carry the same
+ * "vqa.run" in their metadata.
+ *
+ * LAST.optimizer.next is written, LAST.safetensors renamed into place (from then on the new snapshot counts), and .next
+ * renamed to LAST.optimizer. A start finishes a pair whose weights were renamed and discards one whose were not.
+ */
+#ifndef VQA_TRAIN_SNAPSHOT_H
+#define VQA_TRAIN_SNAPSHOT_H
+
+#include <stdint.h>
+
+#include "ckpt/checkpoint.h"
+#include "train/optimizer.h"
+
+/* "vqa.run", JSON: where a run is, and what has to stay the same when it goes on. */
+struct run_state {
+	char id[33];     /* of the snapshot, random */
+	int64_t step;    /* updates done */
+	int64_t streams; /* streams (epochs) finished */
+	int64_t taken;   /* batches taken of the stream that is not finished */
+	int64_t batch;
+	uint64_t seed;
+	double dropout;
+	int compat;
+	char source[80]; /* of the stream that is not finished; "" unknown */
+};
+
+/* 1 and the state, 0 where the image has none, -1 where it is no valid one. */
+int run_state_read(struct run_state *run, const struct image *image, struct err *err);
+
+/* Take the folder's lock: its descriptor, or -1 where another run has it. Closing it lets go. */
+int snapshot_lock(const char *folder, struct err *err);
+/* Finish or discard a half-done pair, under the lock. */
+int snapshot_recover(const char *folder, struct err *err);
+/* Write a pair; run->id is drawn anew. */
+int snapshot_save(const char *folder, struct run_state *run, const struct config *config, const struct params *params,
+                  const float *const *weights, const struct optimizer *optimizer, struct err *err);
+/* Moments and slow weights of the snapshot whose LAST.safetensors is at `path` and has this id. */
+int snapshot_load_optimizer(struct optimizer *optimizer, const char *path, const char *id, struct err *err);
+
+#endif
