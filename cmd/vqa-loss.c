@@ -125,7 +125,7 @@ main(int argc, char **argv)
 	while ((got = rec_next(&in, &err)) > 0 && !rec_is(&in, "end"))
 		if (loss_record(&out, &in, &work, &err))
 			die(&err);
-	if (got < 0 || rec_int(&in, "questions", 0, INT64_MAX, &questions, &err) || rec_next(&in, &err) < 0)
+	if (got < 0 || rec_int(&in, "questions", 0, INT64_MAX, &questions, &err))
 		die(&err);
 	watch_stop();
 	if (rec_end(&out, questions, &err))

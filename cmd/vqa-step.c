@@ -218,7 +218,7 @@ main(int argc, char **argv)
 	attach(&work, &in);
 	if (log_header(stdout, "stdout", &err) || watch_reader(STDOUT_FILENO, die_at_once, &err))
 		die(&err);
-	while ((got = rec_next(&in, &err)) > 0)
+	while ((got = rec_next(&in, &err)) > 0 && !rec_is(&in, "end"))
 		if (step_record(&in, &work, &err))
 			die(&err);
 	if (got < 0 || finish(&work, &err))

@@ -105,7 +105,7 @@ small() {
 	bad "header, byte 14: unable to decode byte 0xff near '\"a'" $'{"abcdefg": "a\xff"}'
 	image "$(printf '{"a": %05000d' 0 | tr 0 '[')" >x.safetensors
 	fails_with 1 "ckpt-info: x.safetensors: header, byte 2054: maximum parsing depth reached near '['" ckpt-info x
-	bad "header, byte 18: duplicate object key near '\"a\"'" '{"a": {}, "b": {}, "a": {}}'
+	bad "header, byte 22: duplicate object key near '\"a\"'" '{"a": {}, "b": {}, "a": {}}'
 	bad "__metadata__ is no JSON object" '{"__metadata__": []}'
 	bad "__metadata__: 'a' is no string" '{"__metadata__": {"a": 1}}'
 }

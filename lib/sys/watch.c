@@ -1,5 +1,6 @@
 /*
- * A thread that waits for a pipe's readers to go.
+ * A thread that waits for a pipe's readers to go. While it sleeps in poll() the pipe cannot close, whatever close() says: so
+ * stopping means waking it and waiting for its end.
  */
 #include "sys/watch.h"
 
@@ -7,20 +8,26 @@
 #include <poll.h>
 #include <pthread.h>
 #include <stdint.h>
+#include <sys/eventfd.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
-static void (*on_loss)(const char *words);
-static int stopped;
+static struct {
+	pthread_t thread;
+	int fd, wake; /* wake: -1 while nothing is watched */
+	void (*lost)(const char *words);
+} watched = { .wake = -1 };
 
 static void *
 watch(void *user)
 {
-	struct pollfd p = { .fd = (int)(intptr_t)user };
+	struct pollfd p[2] = { { .fd = watched.fd }, { .fd = watched.wake, .events = POLLIN } };
 
-	while (poll(&p, 1, -1) < 0 || !(p.revents & (POLLERR | POLLHUP)))
+	(void)user;
+	while (poll(p, 2, -1) < 0 || !(p[0].revents || p[1].revents))
 		;
-	if (!__atomic_load_n(&stopped, __ATOMIC_ACQUIRE))
-		on_loss("stdout: the program that reads it has ended");
+	if (!p[1].revents)
+		watched.lost("stdout: the program that reads it has ended");
 	return NULL;
 }
 
@@ -28,20 +35,28 @@ int
 watch_reader(int fd, void (*lost)(const char *words), struct err *err)
 {
 	struct stat st;
-	pthread_t thread;
 
 	if (fstat(fd, &st) || !(S_ISFIFO(st.st_mode) || S_ISSOCK(st.st_mode)))
 		return 0;
-	on_loss = lost;
-	errno = pthread_create(&thread, NULL, watch, (void *)(intptr_t)fd);
-	if (errno)
-		return err_sys(err, "cannot start a thread");
-	pthread_detach(thread);
-	return 0;
+	watched.fd = fd;
+	watched.lost = lost;
+	watched.wake = eventfd(0, EFD_CLOEXEC);
+	if (watched.wake < 0)
+		return err_sys(err, "cannot make an eventfd");
+	errno = pthread_create(&watched.thread, NULL, watch, NULL);
+	return errno ? err_sys(err, "cannot start a thread") : 0;
 }
 
 void
 watch_stop(void)
 {
-	__atomic_store_n(&stopped, 1, __ATOMIC_RELEASE);
+	const uint64_t one = 1;
+
+	if (watched.wake < 0)
+		return;
+	while (write(watched.wake, &one, sizeof one) < 0 && errno == EINTR)
+		;
+	pthread_join(watched.thread, NULL);
+	close(watched.wake);
+	watched.wake = -1;
 }
