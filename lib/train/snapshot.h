@@ -15,7 +15,7 @@
 
 /* "vqa.run", JSON: where a run is, and what has to stay the same when it goes on. */
 struct run_state {
-	char id[33];     /* of the snapshot, random */
+	char id[33];     /* of the snapshot: a hash of step and weights */
 	int64_t step;    /* updates done */
 	int64_t streams; /* streams (epochs) finished */
 	int64_t taken;   /* batches taken of the stream that is not finished */
@@ -33,7 +33,7 @@ int run_state_read(struct run_state *run, const struct image *image, struct err 
 int snapshot_lock(const char *folder, struct err *err);
 /* Finish or discard a half-done pair, under the lock. */
 int snapshot_recover(const char *folder, struct err *err);
-/* Write a pair; run->id is drawn anew. */
+/* Write a pair; run->id is made anew. */
 int snapshot_save(const char *folder, struct run_state *run, const struct config *config, const struct params *params,
                   const float *const *weights, const struct optimizer *optimizer, struct err *err);
 /* Moments and slow weights of the snapshot whose LAST.safetensors is at `path` and has this id. */

@@ -1,0 +1,82 @@
+/*
+ * Safetensors: any bytes as an image; what is accepted covers its data once, is found by name, and its metadata, names and
+ * values are read without leaving the image.
+ */
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "ckpt/config.h"
+#include "ckpt/image.h"
+#include "ckpt/names.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static void
+must(int holds)
+{
+	if (!holds)
+		abort();
+}
+
+static void
+read_tensors(const struct image *image)
+{
+	size_t at = image->n ? image->tensors[0].offset : image->size;
+	struct err err = { "" };
+
+	for (size_t i = 0; i < image->n; i++) {
+		const struct tensor *t = &image->tensors[i];
+		size_t n = t->bytes / dtype_size(t->dtype);
+		float *values = malloc(n * sizeof *values + 1);
+
+		must(t->offset == at && t->bytes <= image->size - at);
+		must(image_find(image, t->name) == t);
+		must(values != NULL);
+		dtype_to_f32(values, image_data(image, t), n, t->dtype, &err);
+		free(values);
+		at += t->bytes;
+	}
+	must(at == image->size);
+}
+
+static void
+read_configs(const struct image *image)
+{
+	struct err err = { "" };
+	struct names names;
+	struct config cfg;
+
+	if (!names_make(&names, image, &err)) {
+		config_default(&cfg);
+		if (!config_from_names(&cfg, &names, 4, &err))
+			must(cfg.hidden >= 1 && cfg.answers_n >= 1);
+		names_release(&names);
+	}
+	if (image_meta(image, "vqa.config") &&
+	    !config_parse(&cfg, image_meta(image, "vqa.config"), image_meta(image, "vqa.answers"), &err)) {
+		must(!config_check(&cfg, &err));
+		must(!cfg.answers || config_answer(&cfg, cfg.answers[0], strlen(cfg.answers[0])) == 0);
+		config_release(&cfg);
+	}
+}
+
+int
+LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	uint8_t *copy = malloc(size ? size : 1); /* of its own, so that a read past its end is seen */
+	struct image image;
+	struct err err = { "" };
+
+	must(copy != NULL);
+	memcpy(copy, data, size);
+	if (!image_parse(&image, copy, size, "x", &err)) {
+		read_tensors(&image);
+		read_configs(&image);
+		image_close(&image);
+	} else {
+		must(err.text[0] != '\0');
+	}
+	free(copy);
+	return 0;
+}
