@@ -7,7 +7,7 @@ DATA = easy-vqa
 BUILD = build
 
 # Everything that a fresh Debian 12 needs, in one place: to build and run, to fetch the data, to test.
-PACKAGES_BUILD = gcc g++ make pkg-config libc6-dev libdnnl-dev libgomp1 libmsgpack-dev liblmdb-dev libjansson-dev libutf8proc-dev libpng-dev
+PACKAGES_BUILD = gcc g++ make pkg-config libc6-dev libdnnl-dev libgomp1 libmsgpack-dev liblmdb-dev libjansson-dev libutf8proc-dev libpng-dev zlib1g-dev
 PACKAGES_RUN = jq gnuplot-nox unzip ca-certificates python3-pip
 PACKAGES_CHECK = bats libcmocka-dev mandoc shellcheck clang clang-format libclang-rt-14-dev python3-msgpack procps
 PACKAGES = $(PACKAGES_BUILD) $(PACKAGES_RUN) $(PACKAGES_CHECK)
@@ -20,7 +20,7 @@ CPPFLAGS = -iquote lib -D_GNU_SOURCE -DVQA_VERSION='"$(VERSION)"'
 ALL_CFLAGS = -std=gnu11 -fPIC $(CFLAGS) $(WARNINGS) $(CPPFLAGS) $(SANITIZE) -MMD -MP
 # The loops of the CPU backend may be reordered in no way that changes a result; errno and traps are not looked at there.
 CPU_CFLAGS = -O3 -fopenmp -fno-math-errno -fno-trapping-math
-LIB_LDLIBS = -lmsgpackc -llmdb -ljansson -lutf8proc -lpng -lpthread -ldl -lm
+LIB_LDLIBS = -lmsgpackc -llmdb -lz -ljansson -lutf8proc -lpng -lpthread -ldl -lm
 CPU_LDLIBS = -fopenmp -ldnnl -lm
 
 LIB_SRC = $(wildcard lib/sys/*.c lib/stream/*.c lib/text/*.c lib/feat/*.c lib/ckpt/*.c lib/model/*.c lib/train/*.c lib/op/*.c)

@@ -47,8 +47,8 @@ describe(const struct checkpoint *ckpt)
 
 		for (int k = 0; k < t->dims; k++)
 			json_array_append_new(shape, json_integer(t->shape[k]));
-		json_array_append_new(tensors, json_pack("{s:s, s:s, s:o}", "name", t->name, "dtype", dtype_name(t->dtype),
-		                                         "shape", shape));
+		json_array_append_new(tensors, json_pack("{s:s, s:s, s:o}", "name", t->name, "dtype",
+		                                         dtype_name(t->dtype), "shape", shape));
 	}
 	json_object_set_new(out, "tensors", tensors);
 	return out;
@@ -78,8 +78,7 @@ print_plain(const json_t *out)
 	print_row("checkpoint", "file", json_object_get(out, "file"));
 	print_row("checkpoint", "parameters", json_object_get(out, "parameters"));
 	for (size_t k = 0; k < sizeof sections / sizeof *sections; k++)
-		json_object_foreach(json_object_get(out, sections[k]), key, value)
-			print_row(sections[k], key, value);
+		json_object_foreach(json_object_get(out, sections[k]), key, value) print_row(sections[k], key, value);
 	json_array_foreach(json_object_get(out, "tensors"), i, value)
 		print_row("tensor", json_string_value(json_object_get(value, "name")), json_object_get(value, "shape"));
 }

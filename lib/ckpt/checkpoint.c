@@ -39,7 +39,8 @@ checkpoint_path(char *path, size_t size, const char *name, struct err *err)
 	snprintf(path, size, "%s.safetensors", name);
 	if (is_file(path))
 		return 0;
-	return err_set(err, "%s: no such checkpoint: neither a file, nor with .safetensors added, nor a run's folder", name);
+	return err_set(err, "%s: no such checkpoint: neither a file, nor with .safetensors added, nor a run's folder",
+	               name);
 }
 
 /* "[2, 3]" */
@@ -61,8 +62,8 @@ checkpoint_check_tensor(const struct tensor *t, const struct param *p, struct er
 	char found[128], expected[128];
 
 	if (t->dims != p->dims || memcmp(t->shape, p->shape, (size_t)p->dims * sizeof *p->shape) != 0)
-		return err_set(err, "tensor '%s' has shape %s, expected %s", t->name, shape_text(found, t->dims, t->shape),
-		               shape_text(expected, p->dims, p->shape));
+		return err_set(err, "tensor '%s' has shape %s, expected %s", t->name,
+		               shape_text(found, t->dims, t->shape), shape_text(expected, p->dims, p->shape));
 	return 0;
 }
 
@@ -87,7 +88,8 @@ bind(struct checkpoint *ckpt, struct err *err)
 		else if (t->dtype != DTYPE_F32)
 			bad = err_set(err, "tensor '%s' is %s, expected F32", p->name, dtype_name(t->dtype));
 		else if (t->offset % sizeof(float))
-			bad = err_set(err, "tensor '%s' begins at byte %zu, expected a multiple of 4", p->name, t->offset);
+			bad = err_set(err, "tensor '%s' begins at byte %zu, expected a multiple of 4", p->name,
+			              t->offset);
 		else
 			bad = checkpoint_check_tensor(t, p, err);
 		if (bad)
@@ -112,7 +114,8 @@ checkpoint_open(struct checkpoint *ckpt, const char *name, struct err *err)
 		return -1;
 	config = image_meta(&ckpt->image, "vqa.config");
 	if (!config) {
-		err_set(err, "no vqa.config in its metadata, expected a checkpoint as ckpt-init and ckpt-import make them");
+		err_set(err,
+		        "no vqa.config in its metadata, expected a checkpoint as ckpt-init and ckpt-import make them");
 	} else if (!config_parse(&ckpt->config, config, image_meta(&ckpt->image, "vqa.answers"), err) &&
 	           !params_make(&ckpt->params, &ckpt->config, err) && !bind(ckpt, err)) {
 		return 0;
@@ -149,7 +152,8 @@ checkpoint_layout(struct image *image, const struct config *cfg, const struct pa
 	for (size_t i = 0; !bad && i < more_n; i++)
 		bad = image_add_meta(image, more[i].key, more[i].value, err);
 	for (int i = 0; !bad && i < params->n; i++)
-		bad = image_add(image, params->list[i].name, DTYPE_F32, params->list[i].dims, params->list[i].shape, err);
+		bad = image_add(image, params->list[i].name, DTYPE_F32, params->list[i].dims, params->list[i].shape,
+		                err);
 	if (bad)
 		image_close(image);
 	return bad ? -1 : 0;

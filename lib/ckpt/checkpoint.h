@@ -9,7 +9,7 @@
 #include "model/params.h"
 
 struct checkpoint {
-	char path[4096];    /* of the file that NAME meant */
+	char path[4096]; /* of the file that NAME meant */
 	struct image image;
 	struct config config;
 	struct params params;

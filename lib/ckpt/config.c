@@ -56,7 +56,8 @@ config_check(const struct config *cfg, struct err *err)
 	if (cfg->hidden % cfg->heads)
 		return err_set(err, "'hidden' is %d, expected a multiple of %d heads", cfg->hidden, cfg->heads);
 	if (cfg->max_tokens > cfg->positions)
-		return err_set(err, "'max_tokens' is %d, expected at most %d positions", cfg->max_tokens, cfg->positions);
+		return err_set(err, "'max_tokens' is %d, expected at most %d positions", cfg->max_tokens,
+		               cfg->positions);
 	if (cfg->answers_n < 1 || cfg->answers_n > ANSWERS_MOST)
 		return err_set(err, "%d answers, expected 1 to %d", cfg->answers_n, ANSWERS_MOST);
 	if (!(cfg->dropout >= 0 && cfg->dropout < 1))
@@ -104,7 +105,7 @@ parse_fields(struct config *cfg, const json_t *json, struct err *err)
 		return err_set(err, "'answers' is missing or no integer from 1 to %d", ANSWERS_MOST);
 	cfg->answers_n = (int)json_integer_value(value);
 	return get_text(json, "feature_source", cfg->source, sizeof cfg->source, err) ||
-	       get_text(json, "vocab_hash", cfg->vocab_hash, sizeof cfg->vocab_hash, err)
+	                       get_text(json, "vocab_hash", cfg->vocab_hash, sizeof cfg->vocab_hash, err)
 	               ? -1
 	               : 0;
 }
@@ -131,7 +132,8 @@ sort_answers(struct config *cfg, struct err *err)
 		int a = cfg->sorted[i - 1], b = cfg->sorted[i];
 
 		if (!strcmp(cfg->answers[a], cfg->answers[b]))
-			return err_set(err, "answers %d and %d are both '%.100s'", a < b ? a : b, a < b ? b : a, cfg->answers[a]);
+			return err_set(err, "answers %d and %d are both '%.100s'", a < b ? a : b, a < b ? b : a,
+			               cfg->answers[a]);
 	}
 	return 0;
 }

@@ -18,11 +18,11 @@ struct config {
 	int max_tokens, objects;     /* most tokens a question, most regions an image: 20, 36 */
 	int sparse;                  /* entmax attention, a learned alpha a head; JSON true/false */
 	int answers_n;               /* rows of the answer head; JSON "answers" */
-	char **answers;              /* (answers_n) in index order; NULL without names: an answer is its index in decimal */
-	int *sorted;                 /* (answers_n): the indices in the answers' order */
-	char source[256];            /* JSON "feature_source": what made the features; "" unknown */
-	char vocab_hash[32];         /* JSON "vocab_hash"; "" unknown: only the range of token ids is checked */
-	double dropout;              /* default probability while training: 0.1 */
+	char **answers;      /* (answers_n) in index order; NULL without names: an answer is its index in decimal */
+	int *sorted;         /* (answers_n): the indices in the answers' order */
+	char source[256];    /* JSON "feature_source": what made the features; "" unknown */
+	char vocab_hash[32]; /* JSON "vocab_hash"; "" unknown: only the range of token ids is checked */
+	double dropout;      /* default probability while training: 0.1 */
 };
 
 /* Sizes as ckpt-init's defaults: 9, 5, 5, 768, 12, 3072, 2048, 30522, 512, 20, 36. */

@@ -23,9 +23,10 @@ static const struct {
 	const char *name;
 	size_t size;
 } dtypes[] = {
-	[DTYPE_F64] = { "F64", 8 }, [DTYPE_F32] = { "F32", 4 }, [DTYPE_F16] = { "F16", 2 }, [DTYPE_BF16] = { "BF16", 2 },
-	[DTYPE_I64] = { "I64", 8 }, [DTYPE_I32] = { "I32", 4 }, [DTYPE_I16] = { "I16", 2 }, [DTYPE_I8] = { "I8", 1 },
-	[DTYPE_U8] = { "U8", 1 },   [DTYPE_BOOL] = { "BOOL", 1 },
+	[DTYPE_F64] = { "F64", 8 },   [DTYPE_F32] = { "F32", 4 }, [DTYPE_F16] = { "F16", 2 },
+	[DTYPE_BF16] = { "BF16", 2 }, [DTYPE_I64] = { "I64", 8 }, [DTYPE_I32] = { "I32", 4 },
+	[DTYPE_I16] = { "I16", 2 },   [DTYPE_I8] = { "I8", 1 },   [DTYPE_U8] = { "U8", 1 },
+	[DTYPE_BOOL] = { "BOOL", 1 },
 };
 
 size_t
@@ -96,7 +97,8 @@ parse_shape(struct tensor *t, const json_t *shape, struct err *err)
 		if (t->shape[i] < 0)
 			return err_set(err, "tensor '%s': size %d of its shape is negative or no integer", t->name, i);
 		if (__builtin_mul_overflow(t->bytes, (size_t)t->shape[i], &t->bytes) || t->bytes > BYTES_MOST)
-			return err_set(err, "tensor '%s': its shape needs more than %lld bytes", t->name, (long long)BYTES_MOST);
+			return err_set(err, "tensor '%s': its shape needs more than %lld bytes", t->name,
+			               (long long)BYTES_MOST);
 	}
 	return 0;
 }
@@ -111,8 +113,8 @@ parse_tensor(struct image *image, struct tensor *t, const char *name, const json
 	int64_t begin, end;
 
 	if (strlen(name) >= sizeof t->name)
-		return err_set(err, "tensor '%.40s…': its name has %zu bytes, expected fewer than %zu", name, strlen(name),
-		               sizeof t->name);
+		return err_set(err, "tensor '%.40s…': its name has %zu bytes, expected fewer than %zu", name,
+		               strlen(name), sizeof t->name);
 	memcpy(t->name, name, strlen(name) + 1);
 	if (!dtype_text)
 		return err_set(err, "tensor '%s': 'dtype' is missing or no string", name);
@@ -130,11 +132,11 @@ parse_tensor(struct image *image, struct tensor *t, const char *name, const json
 		return err_set(err, "tensor '%s': data_offsets are [%lld, %lld], expected 0 <= begin <= end", name,
 		               (long long)begin, (long long)end);
 	if ((uint64_t)end > image->size - data)
-		return err_set(err, "tensor '%s' ends past the file (at %lld of %zu bytes of data)", name, (long long)end,
-		               image->size - data);
+		return err_set(err, "tensor '%s' ends past the file (at %lld of %zu bytes of data)", name,
+		               (long long)end, image->size - data);
 	if ((uint64_t)(end - begin) != t->bytes)
-		return err_set(err, "tensor '%s' has %lld bytes, but its shape needs %zu", name, (long long)(end - begin),
-		               t->bytes);
+		return err_set(err, "tensor '%s' has %lld bytes, but its shape needs %zu", name,
+		               (long long)(end - begin), t->bytes);
 	t->offset = data + (size_t)begin;
 	return 0;
 }
@@ -159,9 +161,11 @@ check_order(const struct image *image, size_t data, struct err *err)
 		const struct tensor *t = &image->tensors[i];
 
 		if (t->offset < at)
-			return err_set(err, "tensor '%s' overlaps the one before it, '%s'", t->name, image->tensors[i - 1].name);
+			return err_set(err, "tensor '%s' overlaps the one before it, '%s'", t->name,
+			               image->tensors[i - 1].name);
 		if (t->offset > at)
-			return err_set(err, "%zu bytes before tensor '%s' belong to no tensor", t->offset - at, t->name);
+			return err_set(err, "%zu bytes before tensor '%s' belong to no tensor", t->offset - at,
+			               t->name);
 		at += t->bytes;
 	}
 	if (at != image->size)
@@ -246,11 +250,12 @@ image_parse(struct image *image, void *base, size_t size, const char *name, stru
 	for (int i = 7; i >= 0; i--)
 		length = length << 8 | image->base[i];
 	if (length > HEADER_MOST)
-		return err_set(err, "%s: its header would have %llu bytes, expected at most %d: not a safetensors file?", name,
-		               (unsigned long long)length, HEADER_MOST);
+		return err_set(err,
+		               "%s: its header would have %llu bytes, expected at most %d: not a safetensors file?",
+		               name, (unsigned long long)length, HEADER_MOST);
 	if (length > size - 8)
-		return err_set(err, "%s: its header of %llu bytes ends past the file of %zu", name, (unsigned long long)length,
-		               size);
+		return err_set(err, "%s: its header of %llu bytes ends past the file of %zu", name,
+		               (unsigned long long)length, size);
 	header = json_loadb((char *)image->base + 8, (size_t)length, JSON_REJECT_DUPLICATES, &at);
 	if (!header)
 		return err_set(err, "%s: header, byte %d: %s", name, at.position, at.text);
@@ -280,7 +285,8 @@ image_open(struct image *image, const char *path, struct err *err)
 	}
 	if (st.st_size < 8) {
 		close(fd);
-		return err_set(err, "%s: %lld bytes, expected a safetensors header of at least 8", path, (long long)st.st_size);
+		return err_set(err, "%s: %lld bytes, expected a safetensors header of at least 8", path,
+		               (long long)st.st_size);
 	}
 	base = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
 	close(fd);
@@ -393,8 +399,8 @@ entry(const struct tensor *t, size_t at)
 
 	for (int k = 0; k < t->dims; k++)
 		json_array_append_new(shape, json_integer(t->shape[k]));
-	return json_pack("{s:s, s:o, s:[I,I]}", "dtype", dtype_name(t->dtype), "shape", shape, "data_offsets", (json_int_t)at,
-	                 (json_int_t)(at + t->bytes));
+	return json_pack("{s:s, s:o, s:[I,I]}", "dtype", dtype_name(t->dtype), "shape", shape, "data_offsets",
+	                 (json_int_t)at, (json_int_t)(at + t->bytes));
 }
 
 /* The header's JSON; offsets count from the data's beginning, in the order of adding. NULL: no memory, or not UTF-8. */

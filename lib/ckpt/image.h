@@ -14,7 +14,18 @@
 
 #include "sys/err.h"
 
-enum dtype { DTYPE_F64, DTYPE_F32, DTYPE_F16, DTYPE_BF16, DTYPE_I64, DTYPE_I32, DTYPE_I16, DTYPE_I8, DTYPE_U8, DTYPE_BOOL };
+enum dtype {
+	DTYPE_F64,
+	DTYPE_F32,
+	DTYPE_F16,
+	DTYPE_BF16,
+	DTYPE_I64,
+	DTYPE_I32,
+	DTYPE_I16,
+	DTYPE_I8,
+	DTYPE_U8,
+	DTYPE_BOOL
+};
 
 enum { TENSOR_DIMS = 4, TENSOR_NAME = 192 };
 
@@ -31,8 +42,8 @@ struct image_meta {
 };
 
 struct image {
-	uint8_t *base; /* NULL for an image that is only laid out */
-	size_t size;   /* header and data */
+	uint8_t *base;          /* NULL for an image that is only laid out */
+	size_t size;            /* header and data */
 	struct tensor *tensors; /* in order of offset */
 	size_t n;
 	const struct tensor **names; /* (n): in order of name; NULL for an image that is only laid out */

@@ -154,7 +154,7 @@ config_from_names(struct config *cfg, const struct names *names, int heads, stru
 	alpha = names_find(names, BERT ".encoder.x_layers.0.visual_attention.att.entmax_alpha.alpha");
 	cfg->sparse = alpha != NULL;
 	if (alpha && alpha->tensor->dims == 1 && alpha->tensor->shape[0] != heads)
-		return err_set(err, "tensor '%s' has %lld alphas, expected one for each of %d heads", alpha->tensor->name,
-		               (long long)alpha->tensor->shape[0], heads);
+		return err_set(err, "tensor '%s' has %lld alphas, expected one for each of %d heads",
+		               alpha->tensor->name, (long long)alpha->tensor->shape[0], heads);
 	return 0;
 }

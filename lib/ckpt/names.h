@@ -22,7 +22,7 @@ struct names {
 	struct named {
 		char ours[TENSOR_NAME];
 		const struct tensor *tensor;
-	} *list; /* in order of name */
+	} * list; /* in order of name */
 	size_t n;
 };
 

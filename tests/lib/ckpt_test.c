@@ -204,8 +204,8 @@ test_image(void **state)
 		int64_t shape[4];
 		const void *data;
 	} made[] = {
-		{ "z", DTYPE_F32, 2, { 2, 3 }, a },      { "none", DTYPE_F32, 2, { 0, 3 }, a },
-		{ "a \"b\"", DTYPE_U8, 1, { 3 }, b },    { "one", DTYPE_BOOL, 0, { 0 }, b },
+		{ "z", DTYPE_F32, 2, { 2, 3 }, a },    { "none", DTYPE_F32, 2, { 0, 3 }, a },
+		{ "a \"b\"", DTYPE_U8, 1, { 3 }, b },  { "one", DTYPE_BOOL, 0, { 0 }, b },
 		{ "\xc3\xa9", DTYPE_U8, 1, { 1 }, b }, { "four", DTYPE_F32, 4, { 1, 2, 1, 1 }, a },
 	};
 	enum { MADE = sizeof made / sizeof *made };
@@ -319,8 +319,9 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_config), cmocka_unit_test(test_plain_answers), cmocka_unit_test(test_bounds),
-		cmocka_unit_test(test_names),  cmocka_unit_test(test_types),         cmocka_unit_test(test_image),
+		cmocka_unit_test(test_config),       cmocka_unit_test(test_plain_answers),
+		cmocka_unit_test(test_bounds),       cmocka_unit_test(test_names),
+		cmocka_unit_test(test_types),        cmocka_unit_test(test_image),
 		cmocka_unit_test(test_image_faults), cmocka_unit_test(test_checkpoint),
 	};
 

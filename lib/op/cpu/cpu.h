@@ -17,7 +17,7 @@
 #if defined(__SANITIZE_ADDRESS__) || !defined(__x86_64__)
 #define VECTOR
 #else
-#define VECTOR __attribute__((target_clones("avx512f", "avx2", "default")))
+#define VECTOR __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
 #endif
 
 enum { LANES = 16 };
@@ -67,7 +67,7 @@ void cpu_column_sums(float *out, const float *x, int rows, int n, int add);
 void cpu_drop(float *x, int n, const struct dropout *drop, uint32_t row);
 
 /*
- * entmax of x (d), in place, in double; *tau is of x' = (alpha-1)(x - max). If warm, *tau is near the solution already.
+ * entmax of x (d, with room up to a multiple of 8), in place, in double; *tau is of x' = (alpha-1)(x - max). If warm, *tau is near the solution already.
  * Returns 1/sum that the result was multiplied with.
  */
 double cpu_entmax(double *x, int d, double alpha, double *tau, int warm);
@@ -96,16 +96,22 @@ exp_f32(float x)
 	return x < -87.0f ? 0 : p * scale.f;
 }
 
+/* Adding 1.5 2^52 leaves a double's nearest whole number in its low bits: integers and doubles meet without a conversion. */
+union bits_f64 {
+	double f;
+	int64_t i;
+	uint64_t u;
+};
+
+static const double WHOLE = 6755399441055744.0; /* 1.5 2^52 */
+
 /* exp(x), |x| < 700, by its series after reduction to |r| <= ln 2 / 2: relative error below 2e-10. */
 static inline double
 exp_f64(double x)
 {
-	const double k = floor(x * 1.4426950408889634 + 0.5);
-	const double r = x - k * 0.6931471805599453;
-	union {
-		int64_t i;
-		double f;
-	} scale = { .i = ((int64_t)k + 1023) << 52 };
+	const union bits_f64 k = { .f = x * 1.4426950408889634 + WHOLE };
+	const double r = x - (k.f - WHOLE) * 0.6931471805599453;
+	const union bits_f64 scale = { .u = (k.u + 1023) << 52 };
 	double p = 1.0 / 40320;
 
 	p = p * r + 1.0 / 5040;
@@ -122,21 +128,19 @@ exp_f64(double x)
 static inline double
 log_f64(double x)
 {
-	union {
-		double f;
-		int64_t i;
-	} u = { .f = x };
-	const int64_t e = (u.i - 0x3fe6a09e667f3bcd) >> 52;
-	double s, q, p = 1.0 / 11;
+	const union bits_f64 u = { .f = x };
+	/* The exponent with a bias that keeps it positive, and then as the low bits of 2^52. */
+	const uint64_t biased = (u.u - 0x3fe6a09e667f3bcd + ((uint64_t)2048 << 52 >> 1)) >> 52;
+	const union bits_f64 e = { .u = biased | 0x4330000000000000 };
+	const union bits_f64 m = { .u = u.u - ((biased - 1024) << 52) };
+	const double s = (m.f - 1) / (m.f + 1), q = s * s;
+	double p = 1.0 / 11;
 
-	u.i -= e << 52;
-	s = (u.f - 1) / (u.f + 1);
-	q = s * s;
 	p = p * q + 1.0 / 9;
 	p = p * q + 1.0 / 7;
 	p = p * q + 1.0 / 5;
 	p = p * q + 1.0 / 3;
-	return 2 * s * (p * q + 1) + (double)e * 0.6931471805599453;
+	return 2 * s * (p * q + 1) + (e.f - (4503599627370496.0 + 1024)) * 0.6931471805599453;
 }
 
 #endif

@@ -8,27 +8,25 @@
  */
 #include "op/cpu/cpu.h"
 
-enum { NEWTON_MOST = 60, BISECTIONS = 60 };
+enum { NEWTON_MOST = 60, BISECTIONS = 60, WIDE = 8 };
 
-/* sum of z^e and of z^(e-1) over z = x - tau > 0; p, if given, gets z^e. */
+/* sum of z^e and of z^(e-1) over z = x - tau > 0; p gets z^e. d is a multiple of WIDE. */
 VECTOR static void
 sums(const double *x, int d, double tau, double e, double *restrict p, double *sum, double *slope)
 {
-	enum { WIDE = 8 };
 	double s[WIDE] = { 0 }, t[WIDE] = { 0 };
 
-	for (int i = 0; i < d; i += WIDE) {
-		for (int l = 0; l < WIDE && i + l < d; l++) {
+	for (int i = 0; i < d; i += WIDE)
+		for (int l = 0; l < WIDE; l++) {
 			const double z = x[i + l] - tau;
 			const double safe = z > 1e-300 ? z : 1e-300;
 			const double power = (e - 1) * log_f64(safe);
-			const double low = z > 0 ? exp_f64(power < -690 ? -690 : power) : 0;
+			const double low = z > 0 && power > -690 ? exp_f64(power > -690 ? power : -690) : 0;
 
 			s[l] += low * safe;
 			t[l] += low;
 			p[i + l] = low * safe;
 		}
-	}
 	*sum = *slope = 0;
 	for (int l = 0; l < WIDE; l++) {
 		*sum += s[l];
@@ -76,6 +74,7 @@ cpu_entmax(double *x, int d, double alpha, double *tau, int warm)
 {
 	const double e = 1 / (alpha - 1);
 	double p[ENTMAX_KEYS], max = x[0], sum, slope;
+	int padded = d;
 
 	for (int i = 1; i < d; i++)
 		max = x[i] > max ? x[i] : max;
@@ -87,11 +86,13 @@ cpu_entmax(double *x, int d, double alpha, double *tau, int warm)
 	}
 	for (int i = 0; i < d; i++)
 		x[i] = (alpha - 1) * (x[i] - max);
+	for (; padded % WIDE; padded++)
+		x[padded] = -2; /* below every tau: weight 0 */
 	if (alpha <= 2)
-		*tau = warm ? solve_newton(x, d, e, *tau, p, 3) : solve_newton(x, d, e, -1, p, NEWTON_MOST);
+		*tau = warm ? solve_newton(x, padded, e, *tau, p, 3) : solve_newton(x, padded, e, -1, p, NEWTON_MOST);
 	else if (!warm)
-		*tau = solve_bisection(x, d, e, p);
-	sums(x, d, *tau, e, p, &sum, &slope);
+		*tau = solve_bisection(x, padded, e, p);
+	sums(x, padded, *tau, e, p, &sum, &slope);
 	for (int i = 0; i < d; i++)
 		x[i] = p[i] / sum;
 	return 1 / sum;

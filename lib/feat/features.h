@@ -1,0 +1,34 @@
+/*
+ * An image's features: R regions, a box and F numbers each. What the TSV, the store and the grid have in common.
+ */
+#ifndef VQA_FEAT_FEATURES_H
+#define VQA_FEAT_FEATURES_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "sys/err.h"
+
+enum { FEATURES_REGIONS = 1024, FEATURES_WIDTH = 1 << 16, FEATURES_ID = 256 };
+
+struct features {
+	char id[FEATURES_ID];
+	int64_t width, height; /* of the picture, pixels */
+	int n;                 /* R */
+	int columns;           /* F */
+	int f16;               /* features holds halves */
+	float *boxes;          /* (R, 4): x1 y1 x2 y2, shares of width and height, 0..1 */
+	void *features;        /* (R, F): float, or uint16_t if f16 */
+	size_t room_boxes, room_features; /* bytes that are there */
+};
+
+/* Room for n regions of `columns` numbers; contents are lost. */
+int features_room(struct features *f, int n, int columns, int f16, struct err *err);
+void features_release(struct features *f);
+static inline size_t
+features_bytes(const struct features *f)
+{
+	return (size_t)f->n * (size_t)f->columns * (f->f16 ? 2 : 4);
+}
+
+#endif

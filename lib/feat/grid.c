@@ -1,0 +1,147 @@
+/*
+ * Grid features; grid.h says what they are.
+ */
+#include "feat/grid.h"
+
+#include <math.h>
+#include <string.h>
+
+typedef float window[GRID_WINDOW][GRID_WINDOW][3];
+
+static int
+clamp(int x, int high)
+{
+	return x < 0 ? 0 : x > high ? high : x;
+}
+
+/*
+ * How much pixel i covers of [from, to): with area averaging, each pixel counts by the share of it that lies inside. Pixels
+ * outside the picture repeat its edge.
+ */
+static float
+cover(int i, double from, double to)
+{
+	double low = fmax(from, i), high = fmin(to, i + 1);
+
+	return high > low ? (float)(high - low) : 0;
+}
+
+/* The area average of [x0, x1) x [y0, y1), in pixels, as 0..1. */
+static void
+average(float rgb[3], const struct picture *p, double x0, double x1, double y0, double y1)
+{
+	float sum[3] = { 0 }, weight = 0;
+
+	for (int y = (int)floor(y0); y < y1; y++)
+		for (int x = (int)floor(x0); x < x1; x++) {
+			const uint8_t *pixel = p->rgb + 3 * ((size_t)clamp(y, p->height - 1) * (size_t)p->width +
+			                                     (size_t)clamp(x, p->width - 1));
+			float w = cover(x, x0, x1) * cover(y, y0, y1);
+
+			for (int c = 0; c < 3; c++)
+				sum[c] += w * pixel[c];
+			weight += w;
+		}
+	for (int c = 0; c < 3; c++)
+		rgb[c] = weight > 0 ? sum[c] / (255 * weight) : 0;
+}
+
+static void
+resample(window out, const struct picture *p, double left, double top, double width, double height)
+{
+	for (int y = 0; y < GRID_WINDOW; y++)
+		for (int x = 0; x < GRID_WINDOW; x++)
+			average(out[y][x], p, left + width * x / GRID_WINDOW, left + width * (x + 1) / GRID_WINDOW,
+			        top + height * y / GRID_WINDOW, top + height * (y + 1) / GRID_WINDOW);
+}
+
+static float *
+colours(float *out, const window w)
+{
+	enum { STEP = GRID_WINDOW / GRID_COLOURS };
+
+	for (int y = 0; y < GRID_COLOURS; y++)
+		for (int x = 0; x < GRID_COLOURS; x++)
+			for (int c = 0; c < 3; c++) {
+				float sum = 0;
+
+				for (int i = 0; i < STEP * STEP; i++)
+					sum += w[y * STEP + i / STEP][x * STEP + i % STEP][c];
+				*out++ = sum / (STEP * STEP) - 0.5f;
+			}
+	return out;
+}
+
+/* The gradient of the channel where it is largest; central differences, the edge repeated. */
+static void
+gradient(float *dx, float *dy, const window w, int x, int y)
+{
+	float most = -1;
+
+	for (int c = 0; c < 3; c++) {
+		float gx = w[y][clamp(x + 1, GRID_WINDOW - 1)][c] - w[y][clamp(x - 1, GRID_WINDOW - 1)][c];
+		float gy = w[clamp(y + 1, GRID_WINDOW - 1)][x][c] - w[clamp(y - 1, GRID_WINDOW - 1)][x][c];
+
+		if (gx * gx + gy * gy > most) {
+			most = gx * gx + gy * gy;
+			*dx = gx;
+			*dy = gy;
+		}
+	}
+}
+
+/* Histograms, each magnitude shared by the two bins next to its orientation; the block divided by its norm, times 4. */
+static void
+histograms(float *out, const window w)
+{
+	enum { STEP = GRID_WINDOW / GRID_HISTOGRAMS, SIZE = GRID_HISTOGRAMS * GRID_HISTOGRAMS * GRID_BINS };
+	float sum = 1e-4f;
+
+	memset(out, 0, SIZE * sizeof *out);
+	for (int y = 0; y < GRID_WINDOW; y++)
+		for (int x = 0; x < GRID_WINDOW; x++) {
+			float *histogram = out + ((y / STEP) * GRID_HISTOGRAMS + x / STEP) * GRID_BINS;
+			float dx = 0, dy = 0, magnitude, place, share;
+			int bin;
+
+			gradient(&dx, &dy, w, x, y);
+			magnitude = sqrtf(dx * dx + dy * dy);
+			if (magnitude == 0)
+				continue;
+			place = atan2f(dy, dx) / (float)M_PI; /* unsigned: a direction and its opposite are one */
+			place = (place < 0 ? place + 1 : place) * GRID_BINS;
+			bin = (int)place % GRID_BINS;
+			share = place - floorf(place);
+			histogram[bin] += magnitude * (1 - share);
+			histogram[(bin + 1) % GRID_BINS] += magnitude * share;
+		}
+	for (int i = 0; i < SIZE; i++)
+		sum += out[i] * out[i];
+	for (int i = 0; i < SIZE; i++)
+		out[i] *= 4 / sqrtf(sum);
+}
+
+int
+grid_features(struct features *out, const struct picture *p, struct err *err)
+{
+	float *row;
+
+	if (features_room(out, GRID_REGIONS, GRID_COLUMNS, 0, err))
+		return -1;
+	out->width = p->width;
+	out->height = p->height;
+	row = out->features;
+	for (int r = 0; r < GRID_REGIONS; r++) {
+		double w = p->width / (double)GRID_CELLS, h = p->height / (double)GRID_CELLS;
+		double x = r % GRID_CELLS * w, y = r / GRID_CELLS * h;
+		const float box[4] = { (float)(r % GRID_CELLS) / GRID_CELLS, (float)(r / GRID_CELLS) / GRID_CELLS,
+			               (float)(r % GRID_CELLS + 1) / GRID_CELLS, (float)(r / GRID_CELLS + 1) / GRID_CELLS };
+		window seen;
+
+		resample(seen, p, x + w / 2 - p->width / 4.0, y + h / 2 - p->height / 4.0, p->width / 2.0, p->height / 2.0);
+		histograms(colours(row, (const float(*)[GRID_WINDOW][3])seen), (const float(*)[GRID_WINDOW][3])seen);
+		memcpy(out->boxes + 4 * r, box, sizeof box);
+		row += GRID_COLUMNS;
+	}
+	return 0;
+}

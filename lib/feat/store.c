@@ -1,0 +1,308 @@
+/*
+ * Stores of features, by LMDB.
+ */
+#include "feat/store.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <zlib.h>
+
+#include "sys/file.h"
+
+enum { HEAD = 32, PER_TRANSACTION = 256 };
+
+static const char META[] = "\0vqa"; /* no image's id has a NUL */
+enum { META_N = 4 };
+
+struct head {
+	uint32_t regions, columns, type, crc, width, height;
+	uint64_t zero;
+};
+
+static int
+lmdb_fault(const struct store *s, int code, const char *what, struct err *err)
+{
+	return err_set(err, "%s: %s: %s", s->path, what,
+	               code == MDB_INVALID || code == EINVAL ? "not a store" : mdb_strerror(code));
+}
+
+/* A file that ends before its last page would be a SIGBUS later. */
+static int
+check_size(struct store *s, struct err *err)
+{
+	MDB_envinfo info;
+	MDB_stat stat_;
+	struct stat st;
+
+	if (mdb_env_info(s->env, &info) || mdb_env_stat(s->env, &stat_) || stat(s->path, &st))
+		return err_set(err, "%s: not a store", s->path);
+	if ((uint64_t)st.st_size < (info.me_last_pgno + 1) * (uint64_t)stat_.ms_psize)
+		return err_set(err, "%s: cut off: %lld bytes, expected %llu", s->path, (long long)st.st_size,
+		               (unsigned long long)(info.me_last_pgno + 1) * stat_.ms_psize);
+	return 0;
+}
+
+static int
+read_meta(struct store *s, struct err *err)
+{
+	MDB_val key = { META_N, (void *)(uintptr_t)META }, value;
+	const char *source;
+	json_t *json;
+	int bad;
+
+	if (mdb_get(s->txn, s->dbi, &key, &value))
+		return err_set(err, "%s: not a store of vqa-featpack", s->path);
+	json = json_loadb(value.mv_data, value.mv_size, 0, NULL);
+	source = json_string_value(json_object_get(json, "source"));
+	s->images = json_integer_value(json_object_get(json, "images"));
+	bad = json_integer_value(json_object_get(json, "version")) != 1 || s->images < 0 || !source ||
+	      strlen(source) >= sizeof s->source || json_integer_value(json_object_get(json, "features")) < 1 ||
+	      json_integer_value(json_object_get(json, "features")) > FEATURES_WIDTH ||
+	      json_integer_value(json_object_get(json, "objects")) < 1 ||
+	      json_integer_value(json_object_get(json, "objects")) > FEATURES_REGIONS;
+	if (!bad) {
+		s->features = (int)json_integer_value(json_object_get(json, "features"));
+		s->objects = (int)json_integer_value(json_object_get(json, "objects"));
+		memcpy(s->source, source, strlen(source) + 1);
+	}
+	json_decref(json);
+	return bad ? err_set(err, "%s: what it says of itself is broken", s->path) : 0;
+}
+
+static int
+set_path(struct store *s, const char *path, struct err *err)
+{
+	*s = (struct store){ 0 };
+	if (strlen(path) >= sizeof s->path)
+		return err_set(err, "%.100s…: the path is too long", path);
+	memcpy(s->path, path, strlen(path) + 1);
+	return 0;
+}
+
+/*
+ * LMDB believes its meta pages, so they are looked at first: page 0 begins with its number and flags, its magic 0xBEEFC0DE
+ * lies at byte 16 (lmdb's mdb.c, struct MDB_meta).
+ */
+static int
+check_magic(const struct store *s, struct err *err)
+{
+	uint8_t begin[24];
+	uint32_t magic;
+	struct stat st;
+	int fd = open(s->path, O_RDONLY | O_CLOEXEC);
+	ssize_t got = fd < 0 ? -1 : pread(fd, begin, sizeof begin, 0);
+
+	if (fd < 0)
+		return err_sys(err, "%s: cannot open", s->path);
+	if (fstat(fd, &st) || !S_ISREG(st.st_mode)) {
+		close(fd);
+		return err_set(err, "%s: not a regular file", s->path);
+	}
+	close(fd);
+	memcpy(&magic, begin + 16, sizeof magic);
+	if (got != sizeof begin || magic != 0xBEEFC0DE)
+		return err_set(err, "%s: not a store", s->path);
+	if (st.st_size < 2 * 4096)
+		return err_set(err, "%s: cut off: %lld bytes, expected at least 8192", s->path, (long long)st.st_size);
+	return 0;
+}
+
+int
+store_open(struct store *s, const char *path, struct err *err)
+{
+	int code;
+
+	if (set_path(s, path, err) || check_magic(s, err))
+		return -1;
+	code = mdb_env_create(&s->env);
+	if (!code)
+		code = mdb_env_open(s->env, path, MDB_NOSUBDIR | MDB_RDONLY | MDB_NOLOCK | MDB_NORDAHEAD, 0644);
+	if (code) {
+		lmdb_fault(s, code, "cannot open", err);
+		store_close(s);
+		return -1;
+	}
+	if (check_size(s, err)) {
+		store_close(s);
+		return -1;
+	}
+	code = mdb_txn_begin(s->env, NULL, MDB_RDONLY, &s->txn);
+	if (!code)
+		code = mdb_dbi_open(s->txn, NULL, 0, &s->dbi);
+	if (code ? lmdb_fault(s, code, "cannot read", err) : read_meta(s, err)) {
+		store_close(s);
+		return -1;
+	}
+	return 0;
+}
+
+static int
+check_value(const struct store *s, const char *id, int id_n, const MDB_val *value, struct head *head, struct err *err)
+{
+	const uint8_t *data = value->mv_data;
+	size_t want;
+
+	if (value->mv_size < HEAD)
+		return err_set(err, "%s: image '%.*s': %zu bytes, expected at least %d", s->path, id_n, id, value->mv_size, HEAD);
+	memcpy(head, data, sizeof *head);
+	want = HEAD + (size_t)head->regions * 16 + (size_t)head->regions * head->columns * (head->type ? 2 : 4);
+	if (!head->regions || head->regions > FEATURES_REGIONS || !head->columns || head->columns > FEATURES_WIDTH ||
+	    head->type > 1 || want != value->mv_size)
+		return err_set(err, "%s: image '%.*s': %zu bytes do not hold what its head says", s->path, id_n, id,
+		               value->mv_size);
+	if (crc32_z(0, data + HEAD, value->mv_size - HEAD) != head->crc)
+		return err_set(err, "%s: image '%.*s': its checksum does not match", s->path, id_n, id);
+	return 0;
+}
+
+int
+store_get(struct store *s, const char *id, size_t n, struct features *f, struct err *err)
+{
+	MDB_val key = { n, (void *)(uintptr_t)id }, value;
+	struct head head;
+	int code;
+
+	if (!n || n >= sizeof f->id || memchr(id, '\0', n))
+		return 0;
+	code = mdb_get(s->txn, s->dbi, &key, &value);
+	if (code == MDB_NOTFOUND)
+		return 0;
+	if (code)
+		return lmdb_fault(s, code, "cannot read", err);
+	if (check_value(s, id, (int)n, &value, &head, err) ||
+	    features_room(f, (int)head.regions, (int)head.columns, (int)head.type, err))
+		return -1;
+	memcpy(f->id, id, n);
+	f->id[n] = '\0';
+	f->width = head.width;
+	f->height = head.height;
+	memcpy(f->boxes, (uint8_t *)value.mv_data + HEAD, (size_t)f->n * 16);
+	memcpy(f->features, (uint8_t *)value.mv_data + HEAD + (size_t)f->n * 16, features_bytes(f));
+	return 1;
+}
+
+void
+store_close(struct store *s)
+{
+	if (s->txn)
+		mdb_txn_abort(s->txn);
+	if (s->env)
+		mdb_env_close(s->env);
+	s->txn = NULL;
+	s->env = NULL;
+}
+
+static int
+begin(struct store *s, struct err *err)
+{
+	int code = mdb_txn_begin(s->env, NULL, 0, &s->txn);
+
+	if (!code)
+		code = mdb_dbi_open(s->txn, NULL, MDB_CREATE, &s->dbi);
+	s->pending = 0;
+	return code ? lmdb_fault(s, code, "cannot write", err) : 0;
+}
+
+static int
+end(struct store *s, struct err *err)
+{
+	int code = mdb_txn_commit(s->txn);
+
+	s->txn = NULL;
+	return code ? lmdb_fault(s, code, "cannot write", err) : 0;
+}
+
+int
+store_create(struct store *s, const char *path, const char *source, struct err *err)
+{
+	int code;
+
+	if (set_path(s, path, err))
+		return -1;
+	snprintf(s->source, sizeof s->source, "%s", source);
+	snprintf(s->temporary, sizeof s->temporary, "%s.new.%ld", path, (long)getpid());
+	unlink(s->temporary);
+	code = mdb_env_create(&s->env);
+	/* The map is address space, not disk: as much as a processor gives, far beyond any data set. */
+	if (!code)
+		code = mdb_env_set_mapsize(s->env, (size_t)1 << 40);
+	if (!code)
+		code = mdb_env_open(s->env, s->temporary, MDB_NOSUBDIR | MDB_NOLOCK | MDB_NOSYNC | MDB_NOMETASYNC, 0666);
+	if (code) {
+		lmdb_fault(s, code, "cannot create", err);
+		return store_discard(s);
+	}
+	return begin(s, err) ? store_discard(s) : 0;
+}
+
+int
+store_put(struct store *s, const struct features *f, struct err *err)
+{
+	size_t boxes = (size_t)f->n * 16, features = features_bytes(f);
+	MDB_val key = { strlen(f->id), (void *)(uintptr_t)f->id }, value = { HEAD + boxes + features, NULL };
+	struct head head = { .regions = (uint32_t)f->n,
+		             .columns = (uint32_t)f->columns,
+		             .type = (uint32_t)f->f16,
+		             .width = (uint32_t)f->width,
+		             .height = (uint32_t)f->height };
+	int code;
+
+	if (s->images && f->columns != s->features)
+		return err_set(err, "image '%s' has %d features a region, but the images before it have %d", f->id, f->columns,
+		               s->features);
+	code = mdb_put(s->txn, s->dbi, &key, &value, MDB_NOOVERWRITE | MDB_RESERVE);
+	if (code == MDB_KEYEXIST)
+		return err_set(err, "image '%s' is there twice", f->id);
+	if (code)
+		return lmdb_fault(s, code, "cannot write", err);
+	memcpy((uint8_t *)value.mv_data + HEAD, f->boxes, boxes);
+	memcpy((uint8_t *)value.mv_data + HEAD + boxes, f->features, features);
+	head.crc = (uint32_t)crc32_z(0, (uint8_t *)value.mv_data + HEAD, boxes + features);
+	memcpy(value.mv_data, &head, sizeof head);
+	s->features = f->columns;
+	if (f->n > s->objects)
+		s->objects = f->n;
+	s->images++;
+	if (++s->pending == PER_TRANSACTION)
+		return end(s, err) || begin(s, err) ? -1 : 0;
+	return 0;
+}
+
+int
+store_commit(struct store *s, struct err *err)
+{
+	MDB_val key = { META_N, (void *)(uintptr_t)META }, value;
+	json_t *json = json_pack("{s:i, s:I, s:i, s:i, s:s}", "version", 1, "images", (json_int_t)s->images, "features",
+	                         s->features, "objects", s->objects, "source", s->source);
+	char *text = json ? json_dumps(json, JSON_COMPACT) : NULL;
+	int code = text ? 0 : ENOMEM;
+
+	json_decref(json);
+	if (!code) {
+		value = (MDB_val){ strlen(text), text };
+		code = mdb_put(s->txn, s->dbi, &key, &value, 0);
+	}
+	free(text);
+	if (code ? lmdb_fault(s, code, "cannot write", err) : end(s, err))
+		return store_discard(s);
+	code = mdb_env_sync(s->env, 1);
+	mdb_env_close(s->env);
+	s->env = NULL;
+	if (code ? lmdb_fault(s, code, "cannot sync", err) : rename_durably(s->temporary, s->path, err))
+		return store_discard(s);
+	return 0;
+}
+
+int
+store_discard(struct store *s)
+{
+	store_close(s);
+	unlink(s->temporary);
+	return -1;
+}
