@@ -23,9 +23,6 @@ enum {
 	GRID_COLUMNS = GRID_COLOURS * GRID_COLOURS * 3 + GRID_HISTOGRAMS * GRID_HISTOGRAMS * GRID_BINS,
 };
 
-/* What a store and a checkpoint call these features. */
-#define GRID_SOURCE "vqa-gridfeat 1: 6x6 half windows, 8x8 rgb, 4x4x8 hog"
-
 int grid_features(struct features *out, const struct picture *picture, struct err *err);
 
 #endif

@@ -86,8 +86,7 @@ set_path(struct store *s, const char *path, struct err *err)
 }
 
 /*
- * LMDB believes its meta pages, so they are looked at first: page 0 begins with its number and flags, its magic 0xBEEFC0DE
- * lies at byte 16 (lmdb's mdb.c, struct MDB_meta).
+ * LMDB believes its meta pages, so its magic number is looked at first.
  */
 static int
 check_magic(const struct store *s, struct err *err)
@@ -106,7 +105,7 @@ check_magic(const struct store *s, struct err *err)
 	}
 	close(fd);
 	memcpy(&magic, begin + 16, sizeof magic);
-	if (got != sizeof begin || magic != 0xBEEFC0DE)
+	if (got != sizeof begin || magic != STORE_MAGIC)
 		return err_set(err, "%s: not a store", s->path);
 	if (st.st_size < 2 * 4096)
 		return err_set(err, "%s: cut off: %lld bytes, expected at least 8192", s->path, (long long)st.st_size);

@@ -15,6 +15,9 @@
 
 #include "feat/features.h"
 
+/* LMDB's, at byte 16 of its files (lmdb's mdb.c, struct MDB_meta). */
+#define STORE_MAGIC 0xBEEFC0DEu
+
 struct store {
 	char path[4096];
 	MDB_env *env;

@@ -51,10 +51,13 @@ static int
 get_number(int64_t *out, const struct column columns[COLUMNS], int column, int64_t high, const char *where,
            struct err *err)
 {
-	char text[24], words[96];
+	char text[24], words[128];
 	const struct column *c = &columns[column];
 
-	snprintf(text, sizeof text, "%.*s", (int)(c->n < sizeof text ? c->n : sizeof text - 1), c->text);
+	size_t n = c->n < sizeof text ? c->n : sizeof text - 1; /* what is too long is no number, and cut in the message */
+
+	memcpy(text, c->text, n);
+	text[n] = '\0';
 	if (c->n < sizeof text && !parse_int(text, 1, high, out))
 		return 0;
 	snprintf(words, sizeof words, "'%s' is no whole number from 1 to %lld", text, (long long)high);
@@ -66,7 +69,7 @@ static int
 get_bytes(void *out, size_t n, const struct column columns[COLUMNS], int column, const char *where, struct err *err)
 {
 	const struct column *c = &columns[column];
-	char words[128];
+	char words[160];
 	size_t at;
 	long got;
 
@@ -90,7 +93,7 @@ check_boxes(struct features *f, const struct column columns[COLUMNS], const char
 {
 	for (int i = 0; i < 4 * f->n; i++) {
 		float *x = &f->boxes[i];
-		char words[96];
+		char words[160];
 
 		*x /= (float)(i % 2 ? f->height : f->width);
 		if (*x >= -1e-5f && *x <= 1 + 1e-5f) {
@@ -110,7 +113,7 @@ check_features(const struct features *f, const struct column columns[COLUMNS], c
 	const float *x = f->features;
 
 	for (size_t i = 0; i < (size_t)f->n * (size_t)f->columns; i++) {
-		char words[96];
+		char words[160];
 
 		if (isfinite(x[i]))
 			continue;

@@ -1,0 +1,115 @@
+/*
+ * vqa-featpack: feature tables to a store.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "feat/store.h"
+#include "feat/tsv.h"
+#include "sys/die.h"
+#include "sys/half.h"
+#include "sys/opt.h"
+
+static int f16;
+static const char *source;
+
+static const struct opt opts[] = {
+	{ 0, "f16", OPT_FLAG, &f16, NULL, "store features as 16-bit floats" },
+	{ 0, "source", OPT_TEXT, &source, "TEXT", "what made the features (the first table's name)" },
+	{ 0 },
+};
+
+static const struct program program = {
+	"vqa-featpack", "TSV... STORE", "pack feature tables into a store", opts, 2, -1,
+};
+
+static void
+to_halves(struct features *f)
+{
+	float *in = f->features;
+	uint16_t *out = f->features; /* in place: each half lies at or before its float */
+
+	for (size_t i = 0; i < (size_t)f->n * (size_t)f->columns; i++) {
+		float x;
+
+		memcpy(&x, &in[i], sizeof x);
+		out[i] = float_to_half(x);
+	}
+	f->f16 = 1;
+}
+
+/* A fault ends the program, with the half-made store removed. */
+static void
+stop(struct store *store, const struct err *err)
+{
+	store_discard(store);
+	die(err);
+}
+
+static void
+pack(struct store *store, const char *path, struct features *f)
+{
+	FILE *in = strcmp(path, "-") ? fopen(path, "rbe") : stdin;
+	const char *name = in == stdin ? "stdin" : path;
+	char *line = NULL, where[4200];
+	size_t room = 0;
+	int64_t number = 0;
+	ssize_t n;
+	struct err err;
+
+	if (!in) {
+		err_sys(&err, "%s: cannot open", path);
+		stop(store, &err);
+	}
+	while ((n = getline(&line, &room, in)) > 0) {
+		snprintf(where, sizeof where, "%s:%lld", name, (long long)++number);
+		if (line[n - 1] != '\n') {
+			err_set(&err, "%s: the last line breaks off without a newline", where);
+			stop(store, &err);
+		}
+		if (tsv_parse(f, line, (size_t)n - 1, where, &err))
+			stop(store, &err);
+		if (f16)
+			to_halves(f);
+		if (store_put(store, f, &err)) {
+			err_prefix(&err, "%s", where);
+			stop(store, &err);
+		}
+	}
+	if (ferror(in)) {
+		err_sys(&err, "%s: cannot read", name);
+		stop(store, &err);
+	}
+	free(line);
+	if (in != stdin)
+		fclose(in);
+}
+
+int
+main(int argc, char **argv)
+{
+	int operand = opt_parse(&program, argc, argv), last = argc - 1;
+	struct features features = { 0 };
+	struct store store;
+	struct err err;
+
+	if (!source)
+		source = argv[operand];
+	if (strlen(source) >= sizeof store.source)
+		die_usage("option --source: longer than %zu bytes", sizeof store.source - 1);
+	if (store_create(&store, argv[last], source, &err))
+		die(&err);
+	for (; operand < last; operand++)
+		pack(&store, argv[operand], &features);
+	if (!store.images) {
+		err_set(&err, "%s: no rows to pack", argv[last]);
+		stop(&store, &err);
+	}
+	features_release(&features);
+	if (store_commit(&store, &err))
+		die(&err);
+	return 0;
+}

@@ -1,0 +1,83 @@
+/*
+ * vqa-gridfeat: pictures to rows of the feature table.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "feat/grid.h"
+#include "feat/tsv.h"
+#include "sys/die.h"
+#include "sys/opt.h"
+
+static const struct opt opts[] = { { 0 } };
+
+static const struct program program = {
+	"vqa-gridfeat", "PNG...", "36 grid regions of pictures, as a feature table", opts, 1, -1,
+};
+
+/* The image's id: the file's name without folder and .png. */
+static void
+set_id(struct features *f, const char *path)
+{
+	const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
+	size_t n = strlen(name);
+
+	if (n > 4 && !strcmp(name + n - 4, ".png"))
+		n -= 4;
+	if (!n || n >= sizeof f->id || memchr(name, '\t', n) || memchr(name, '\n', n))
+		die_words("%s: its name is no image id: expected 1 to %zu bytes without tab or newline", path, sizeof f->id - 1);
+	memcpy(f->id, name, n);
+	f->id[n] = '\0';
+}
+
+static void
+write_row(struct features *f, const char *path)
+{
+	struct picture picture;
+	struct err err;
+
+	if (picture_read(&picture, path, &err) || grid_features(f, &picture, &err))
+		die(&err);
+	set_id(f, path);
+	picture_release(&picture);
+	if (tsv_write(stdout, f, &err))
+		die(&err);
+}
+
+/* "-": paths on stdin, one a line. */
+static void
+write_listed(struct features *f)
+{
+	char *line = NULL;
+	size_t room = 0;
+	ssize_t n;
+
+	note_terminal(STDIN_FILENO);
+	while ((n = getline(&line, &room, stdin)) > 0) {
+		if (line[n - 1] == '\n')
+			line[n - 1] = '\0';
+		write_row(f, line);
+	}
+	free(line);
+	if (ferror(stdin))
+		die_words("stdin: cannot read");
+}
+
+int
+main(int argc, char **argv)
+{
+	int operand = opt_parse(&program, argc, argv);
+	struct features features = { 0 };
+
+	for (; operand < argc; operand++) {
+		if (!strcmp(argv[operand], "-"))
+			write_listed(&features);
+		else
+			write_row(&features, argv[operand]);
+	}
+	features_release(&features);
+	close_stdout();
+	return 0;
+}

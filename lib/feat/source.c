@@ -1,0 +1,224 @@
+/*
+ * Stores and tables behind one face.
+ */
+#include "feat/source.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "feat/tsv.h"
+#include "sys/file.h"
+
+/* The table's file: itself, or what a pipe gives, in a file without a name. */
+static int
+open_seekable(const char *path, struct err *err)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	FILE *copy;
+	struct stat st;
+	char chunk[1 << 16];
+	ssize_t got;
+
+	if (fd < 0 || fstat(fd, &st)) {
+		err_sys(err, "%s: cannot open", path);
+		return -1;
+	}
+	if (S_ISREG(st.st_mode))
+		return fd;
+	copy = tmpfile();
+	if (!copy) {
+		close(fd);
+		return err_sys(err, "%s: cannot make a temporary file for it", path);
+	}
+	while ((got = read(fd, chunk, sizeof chunk)) > 0 || (got < 0 && errno == EINTR))
+		if (got > 0 && write_fully(fileno(copy), chunk, (size_t)got, "a temporary file", err)) {
+			close(fd);
+			fclose(copy);
+			return -1;
+		}
+	if (got < 0)
+		err_sys(err, "%s: cannot read", path);
+	close(fd);
+	fd = got < 0 ? -1 : fcntl(fileno(copy), F_DUPFD_CLOEXEC, 0);
+	fclose(copy);
+	return fd;
+}
+
+static int
+add_row(struct source *s, const char *line, size_t n, int64_t at, struct err *err)
+{
+	const char *tab = memchr(line, '\t', n);
+	struct table_row *more;
+
+	if (!tab || tab == line || tab - line >= FEATURES_ID)
+		return err_set(err, "%s:%zu: no img_id of 1 to %d bytes before a tab", s->name, s->rows_n + 1, FEATURES_ID - 1);
+	if (!(s->rows_n & (s->rows_n - 1))) { /* room doubles at every power of two */
+		more = realloc(s->rows, (s->rows_n ? 2 * s->rows_n : 1) * sizeof *more);
+		if (!more)
+			return err_set(err, "%s: out of memory for its index", s->name);
+		s->rows = more;
+	}
+	s->rows[s->rows_n] = (struct table_row){ strndup(line, (size_t)(tab - line)), at, n, (int64_t)s->rows_n + 1 };
+	if (!s->rows[s->rows_n].id)
+		return err_set(err, "%s: out of memory for its index", s->name);
+	s->rows_n++;
+	return 0;
+}
+
+static int
+by_id(const void *a, const void *b)
+{
+	return strcmp(((const struct table_row *)a)->id, ((const struct table_row *)b)->id);
+}
+
+static int
+index_rows(struct source *s, struct err *err)
+{
+	FILE *file = fdopen(dup(s->fd), "rb");
+	char *line = NULL;
+	size_t room = 0;
+	int64_t at = 0;
+	ssize_t n;
+	int bad = !file || fseeko(file, 0, SEEK_SET) ? err_sys(err, "%s: cannot read", s->name) : 0;
+
+	while (!bad && (n = getline(&line, &room, file)) > 0) {
+		if (line[n - 1] != '\n')
+			bad = err_set(err, "%s:%zu: the last line breaks off without a newline", s->name, s->rows_n + 1);
+		else if (n > TSV_ROW)
+			bad = err_set(err, "%s:%zu: a row of %zd bytes, expected at most %d", s->name, s->rows_n + 1, n, TSV_ROW);
+		else
+			bad = add_row(s, line, (size_t)n - 1, at, err);
+		at += n;
+	}
+	free(line);
+	if (file)
+		fclose(file);
+	if (bad)
+		return -1;
+	if (!s->rows_n)
+		return err_set(err, "%s: no rows", s->name);
+	qsort(s->rows, s->rows_n, sizeof *s->rows, by_id);
+	for (size_t i = 1; i < s->rows_n; i++)
+		if (!strcmp(s->rows[i - 1].id, s->rows[i].id))
+			return err_set(err, "%s:%lld: image '%s' is there twice, first in line %lld", s->name,
+			               (long long)(s->rows[i].line > s->rows[i - 1].line ? s->rows[i] : s->rows[i - 1]).line,
+			               s->rows[i].id,
+			               (long long)(s->rows[i].line > s->rows[i - 1].line ? s->rows[i - 1] : s->rows[i]).line);
+	return 0;
+}
+
+static int
+get_row(struct source *s, const struct table_row *row, struct features *f, struct err *err)
+{
+	char where[4200];
+	size_t have = 0;
+
+	if (row->n > s->row_room) {
+		free(s->row);
+		s->row = malloc(row->n);
+		s->row_room = s->row ? row->n : 0;
+		if (!s->row)
+			return err_set(err, "%s:%lld: out of memory for a row", s->name, (long long)row->line);
+	}
+	while (have < row->n) {
+		ssize_t got = pread(s->fd, s->row + have, row->n - have, row->at + (off_t)have);
+
+		if (got < 0 && errno == EINTR)
+			continue;
+		if (got <= 0)
+			return err_set(err, "%s:%lld: the file became shorter while it was read", s->name, (long long)row->line);
+		have += (size_t)got;
+	}
+	snprintf(where, sizeof where, "%s:%lld", s->name, (long long)row->line);
+	return tsv_parse(f, s->row, row->n, where, err);
+}
+
+static int
+open_table(struct source *s, struct err *err)
+{
+	struct features first = { 0 };
+	int bad;
+
+	s->fd = open_seekable(s->name, err);
+	if (s->fd < 0 || index_rows(s, err))
+		return -1;
+	bad = get_row(s, &s->rows[0], &first, err);
+	s->features = first.columns;
+	s->objects = first.n;
+	features_release(&first);
+	return bad;
+}
+
+/* Whether a regular file begins as LMDB's do. */
+static int
+looks_like_store(const char *path)
+{
+	uint8_t begin[20] = { 0 };
+	uint32_t magic;
+	struct stat st;
+	int fd;
+
+	if (stat(path, &st) || !S_ISREG(st.st_mode))
+		return 0;
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return 0;
+	if (pread(fd, begin, sizeof begin, 0) < 0)
+		begin[16] = 0;
+	close(fd);
+	memcpy(&magic, begin + 16, sizeof magic);
+	return magic == STORE_MAGIC;
+}
+
+int
+source_open(struct source *s, const char *path, struct err *err)
+{
+	*s = (struct source){ .name = path, .fd = -1, .is_store = looks_like_store(path) };
+	if (s->is_store ? store_open(&s->store, path, err) : open_table(s, err)) {
+		source_close(s);
+		return -1;
+	}
+	return 0;
+}
+
+int
+source_get(struct source *s, const char *id, size_t n, struct features *f, struct err *err)
+{
+	size_t low = 0, high = s->rows_n;
+
+	if (s->is_store)
+		return store_get(&s->store, id, n, f, err);
+	while (low < high) {
+		size_t middle = (low + high) / 2;
+		int order = strncmp(id, s->rows[middle].id, n);
+
+		if (!order && s->rows[middle].id[n])
+			order = -1;
+		if (!order)
+			return get_row(s, &s->rows[middle], f, err) ? -1 : 1;
+		if (order < 0)
+			high = middle;
+		else
+			low = middle + 1;
+	}
+	return 0;
+}
+
+void
+source_close(struct source *s)
+{
+	if (s->is_store)
+		store_close(&s->store);
+	for (size_t i = 0; i < s->rows_n; i++)
+		free(s->rows[i].id);
+	free(s->rows);
+	free(s->row);
+	if (s->fd >= 0)
+		close(s->fd);
+	*s = (struct source){ .fd = -1 };
+}
