@@ -56,7 +56,7 @@ resample(window out, const struct picture *p, double left, double top, double wi
 }
 
 static float *
-colours(float *out, const window w)
+colours(float *out, const window w, const float mean[3])
 {
 	enum { STEP = GRID_WINDOW / GRID_COLOURS };
 
@@ -67,7 +67,7 @@ colours(float *out, const window w)
 
 				for (int i = 0; i < STEP * STEP; i++)
 					sum += w[y * STEP + i / STEP][x * STEP + i % STEP][c];
-				*out++ = sum / (STEP * STEP) - 0.5f;
+				*out++ = 2 * (sum / (STEP * STEP) - mean[c]);
 			}
 	return out;
 }
@@ -90,58 +90,71 @@ gradient(float *dx, float *dy, const window w, int x, int y)
 	}
 }
 
-/* Histograms, each magnitude shared by the two bins next to its orientation; the block divided by its norm, times 4. */
-static void
-histograms(float *out, const window w)
-{
-	enum { STEP = GRID_WINDOW / GRID_HISTOGRAMS, SIZE = GRID_HISTOGRAMS * GRID_HISTOGRAMS * GRID_BINS };
-	float sum = 1e-4f;
+typedef float gradients[GRID_WINDOW][GRID_WINDOW][2]; /* magnitude; orientation in bins, 0 to GRID_BINS */
 
-	memset(out, 0, SIZE * sizeof *out);
+static void
+orient(gradients out, const window w)
+{
 	for (int y = 0; y < GRID_WINDOW; y++)
 		for (int x = 0; x < GRID_WINDOW; x++) {
-			float *histogram = out + ((y / STEP) * GRID_HISTOGRAMS + x / STEP) * GRID_BINS;
-			float dx = 0, dy = 0, magnitude, place, share;
-			int bin;
+			float dx = 0, dy = 0, turn;
 
 			gradient(&dx, &dy, w, x, y);
-			magnitude = sqrtf(dx * dx + dy * dy);
-			if (magnitude == 0)
-				continue;
-			place = atan2f(dy, dx) / (float)M_PI; /* unsigned: a direction and its opposite are one */
-			place = (place < 0 ? place + 1 : place) * GRID_BINS;
-			bin = (int)place % GRID_BINS;
-			share = place - floorf(place);
+			turn = atan2f(dy, dx) / (float)M_PI; /* unsigned: a direction and its opposite are one */
+			out[y][x][0] = sqrtf(dx * dx + dy * dy);
+			out[y][x][1] = (turn < 0 ? turn + 1 : turn) * GRID_BINS;
+		}
+}
+
+/* side x side histograms, each magnitude shared by the two bins next to its orientation; divided by their norm, times 4. */
+static float *
+histograms(float *out, const gradients g, int side)
+{
+	int size = side * side * GRID_BINS, step = GRID_WINDOW / side;
+	float sum = 1e-4f;
+
+	memset(out, 0, (size_t)size * sizeof *out);
+	for (int y = 0; y < GRID_WINDOW; y++)
+		for (int x = 0; x < GRID_WINDOW; x++) {
+			float *histogram = out + ((y / step) * side + x / step) * GRID_BINS;
+			float magnitude = g[y][x][0], share = g[y][x][1] - floorf(g[y][x][1]);
+			int bin = (int)g[y][x][1] % GRID_BINS;
+
 			histogram[bin] += magnitude * (1 - share);
 			histogram[(bin + 1) % GRID_BINS] += magnitude * share;
 		}
-	for (int i = 0; i < SIZE; i++)
+	for (int i = 0; i < size; i++)
 		sum += out[i] * out[i];
-	for (int i = 0; i < SIZE; i++)
+	for (int i = 0; i < size; i++)
 		out[i] *= 4 / sqrtf(sum);
+	return out + size;
 }
 
 int
 grid_features(struct features *out, const struct picture *p, struct err *err)
 {
-	float *row;
+	float *row, mean[3];
 
 	if (features_room(out, GRID_REGIONS, GRID_COLUMNS, 0, err))
 		return -1;
 	out->width = p->width;
 	out->height = p->height;
 	row = out->features;
+	average(mean, p, 0, p->width, 0, p->height);
 	for (int r = 0; r < GRID_REGIONS; r++) {
 		double w = p->width / (double)GRID_CELLS, h = p->height / (double)GRID_CELLS;
 		double x = r % GRID_CELLS * w, y = r / GRID_CELLS * h;
 		const float box[4] = { (float)(r % GRID_CELLS) / GRID_CELLS, (float)(r / GRID_CELLS) / GRID_CELLS,
 			               (float)(r % GRID_CELLS + 1) / GRID_CELLS, (float)(r / GRID_CELLS + 1) / GRID_CELLS };
 		window seen;
+		gradients edges;
 
 		resample(seen, p, x + w / 2 - p->width / 4.0, y + h / 2 - p->height / 4.0, p->width / 2.0, p->height / 2.0);
-		histograms(colours(row, (const float(*)[GRID_WINDOW][3])seen), (const float(*)[GRID_WINDOW][3])seen);
+		orient(edges, (const float(*)[GRID_WINDOW][3])seen);
+		row = colours(row, (const float(*)[GRID_WINDOW][3])seen, mean);
+		for (int side = 1; side <= 4; side *= 2)
+			row = histograms(row, (const float(*)[GRID_WINDOW][2])edges, side);
 		memcpy(out->boxes + 4 * r, box, sizeof box);
-		row += GRID_COLUMNS;
 	}
 	return 0;
 }

@@ -2,8 +2,10 @@
  * Features of a picture without a detector: 6 x 6 cells, each seen through a window of half the picture's width and height
  * around the cell's centre. The window is resampled to 16 x 16; from it
  *
- *     8 x 8 x RGB   averages of 2 x 2 pixels, minus 0.5                                      192 numbers
- *     4 x 4 x 8     histograms of gradient orientation (Dalal, Triggs 2005), unsigned         128 numbers
+ *     8 x 8 x RGB   averages of 2 x 2 pixels, minus the picture's mean colour, times 2           192 numbers
+ *     8, 2 x 2 x 8, 4 x 4 x 8
+ *                   histograms of unsigned gradient orientation at three scales                  168 numbers
+ *                   (Bosch, Zisserman, Munoz 2007), each scale divided by its norm, times 4
  *
  * All is relative to the picture's size: nothing depends on what is in it.
  */
@@ -17,10 +19,9 @@ enum {
 	GRID_CELLS = 6,
 	GRID_REGIONS = GRID_CELLS * GRID_CELLS,
 	GRID_WINDOW = 16,
-	GRID_COLOURS = 8,    /* 8 x 8 averages */
-	GRID_HISTOGRAMS = 4, /* 4 x 4 histograms */
+	GRID_COLOURS = 8, /* 8 x 8 averages */
 	GRID_BINS = 8,
-	GRID_COLUMNS = GRID_COLOURS * GRID_COLOURS * 3 + GRID_HISTOGRAMS * GRID_HISTOGRAMS * GRID_BINS,
+	GRID_COLUMNS = GRID_COLOURS * GRID_COLOURS * 3 + (1 + 4 + 16) * GRID_BINS,
 };
 
 int grid_features(struct features *out, const struct picture *picture, struct err *err);
