@@ -1,0 +1,21 @@
+/*
+ * Records as lines of JSON, and back, without loss.
+ *
+ * Strings, numbers, arrays and maps with string keys are JSON's own. A bin field whose type is known (vqa-stream(5): boxes,
+ * features, logits, gradient, tokens, attention's matrices) becomes {"f32": [numbers]}, {"f16": …} or {"i32": …}; any other
+ * becomes {"bin": "base64"}. Numbers have as many digits as they need to come back the same; what is not finite is one of the
+ * strings "nan", "inf", "-inf". {"f64": "inf"} is a lone number that is not finite.
+ */
+#ifndef VQA_STREAM_JSON_H
+#define VQA_STREAM_JSON_H
+
+#include <stdio.h>
+
+#include "stream/record.h"
+
+/* The reader's current record as one line. */
+int json_from_record(FILE *out, const struct rec_in *in, struct err *err);
+/* One line to a record; where ("stdin:3") begins each message. */
+int json_to_record(struct rec_out *out, const char *line, size_t n, const char *where, struct err *err);
+
+#endif
