@@ -1,6 +1,8 @@
 # What every bats file loads: where things are, a folder of its own for each test, and how a failure is asked for.
 # shellcheck shell=bash
 
+bats_require_minimum_version 1.5.0
+
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 export ROOT
 export GOLDEN=$ROOT/tests/golden
@@ -45,6 +47,11 @@ prepare() {
 		touch whole
 	) 9>"$BATS_RUN_TMPDIR/prepare.lock" || return 1
 	cp -r "$made"/. .
+}
+
+# records TYPE CONDITION: stdin is vqa-dump's; there are records of this type, and CONDITION (jq) holds for each.
+records() {
+	jq -es --arg type "$1" "map(select(.type == \$type) | ($2)) | length > 0 and all" >/dev/null
 }
 
 # The common manners of every program: help, version, wrong usage, a full disk.

@@ -222,7 +222,7 @@ store_create(struct store *s, const char *path, const char *source, struct err *
 {
 	int code;
 
-	if (set_path(s, path, err))
+	if (set_path(s, path, err) || check_replaceable(path, err))
 		return -1;
 	snprintf(s->source, sizeof s->source, "%s", source);
 	snprintf(s->temporary, sizeof s->temporary, "%s.new.%ld", path, (long)getpid());

@@ -96,15 +96,15 @@ gather(struct rec_in *in, size_t *length, struct err *err)
 		enum scan_result result = scan_go(&scan, in->buf + in->begin, in->end - in->begin, length);
 		int more;
 
-		if (result == SCAN_WHOLE)
-			return 1;
-		if (result != SCAN_MORE)
-			return scan_fault(in, result, &scan, err);
-		/* Every record is a map, so one byte tells text and noise. */
+		/* Every record is a map, so the first byte tells text and noise. */
 		if (in->end > in->begin && in->count == 0 && (in->buf[in->begin] & 0xf0) != 0x80 &&
 		    in->buf[in->begin] != 0xde && in->buf[in->begin] != 0xdf)
 			return err_set(err, "%s: not a stream: its first byte is 0x%02x, expected a msgpack map", in->name,
 			               in->buf[in->begin]);
+		if (result == SCAN_WHOLE)
+			return 1;
+		if (result != SCAN_MORE)
+			return scan_fault(in, result, &scan, err);
 		more = fill(in, err);
 		if (more < 0)
 			return -1;

@@ -29,16 +29,22 @@ write_fully(int fd, const void *data, size_t n, const char *name, struct err *er
 }
 
 int
-new_file_open(struct new_file *file, const char *path, struct err *err)
+check_replaceable(const char *path, struct err *err)
 {
 	struct stat st;
 
+	return !stat(path, &st) && !S_ISREG(st.st_mode) ? err_set(err, "%s: is there and no regular file", path) : 0;
+}
+
+int
+new_file_open(struct new_file *file, const char *path, struct err *err)
+{
 	*file = (struct new_file){ .fd = -1 };
 	if (strlen(path) >= sizeof file->path)
 		return err_set(err, "%.100s…: the path is too long", path);
 	memcpy(file->path, path, strlen(path) + 1);
-	if (!stat(path, &st) && !S_ISREG(st.st_mode)) /* a rename would replace a device */
-		return err_set(err, "%s: is there and no regular file", path);
+	if (check_replaceable(path, err))
+		return -1;
 	snprintf(file->temporary, sizeof file->temporary, "%s.new.%ld", path, (long)getpid());
 	file->fd = open(file->temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
 	if (file->fd < 0)

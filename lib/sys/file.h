@@ -15,6 +15,8 @@ struct new_file {
 	char temporary[4096 + 32];
 };
 
+/* A rename to path would replace a device or a folder: an error. */
+int check_replaceable(const char *path, struct err *err);
 int new_file_open(struct new_file *file, const char *path, struct err *err);
 int new_file_write(struct new_file *file, const void *data, size_t n, struct err *err);
 /* fsync, rename, fsync of the folder; closes. */

@@ -1,0 +1,66 @@
+#!/usr/bin/env bats
+load helper
+
+setup() {
+	cd "$BATS_TEST_TMPDIR"
+	prepare
+	vqa-tokenize questions.json >questions
+}
+
+@test "manners" {
+	manners vqa-featload
+}
+
+@test "an image comes once before the questions about it" {
+	vqa-featload features.lmdb <questions | vqa-dump | jq -r '.type' | tr '\n' ' ' >types
+	[ "$(cat types)" = 'header image question question image question question image question question image question question end ' ]
+}
+
+@test "a table gives what its store gives, also through a pipe" {
+	images() {
+		vqa-dump | jq -c 'select(.type != "header")'
+	}
+	vqa-featload features.lmdb <questions | images >a
+	vqa-featload features.tsv <questions | images | cmp - a
+	vqa-featload <(cat features.tsv) <questions | images | cmp - a
+}
+
+@test "several sources are looked up in turn" {
+	head -n 2 features.tsv >first.tsv
+	tail -n 2 features.tsv >second.tsv
+	vqa-featload first.tsv second.tsv <questions >several
+	vqa-featload features.tsv <questions | cmp - several
+}
+
+@test "an image that the store lacks" {
+	vqa-tokenize -q 'what?' -i 99 >one
+	fails_with 1 "vqa-featload: stdin: record 2 (question): question 0 asks about image '99', which 'features.lmdb' lacks" \
+		vqa-featload features.lmdb <one
+}
+
+@test "a store that is cut off, damaged, or none" {
+	head -c 30000 features.lmdb >cut.lmdb
+	run -1 vqa-featload cut.lmdb <questions
+	[[ $output == 'vqa-featload: cut.lmdb: cut off: 30000 bytes, expected '* ]]
+	for n in 0 1 100 4096 8191 8192 12288; do
+		head -c $n features.lmdb >cut.lmdb
+		run -1 vqa-featload cut.lmdb <questions
+	done
+	/usr/bin/python3 -c '
+b = bytearray(open("features.lmdb", "rb").read())
+b[len(b) - 20000] ^= 255
+open("damaged.lmdb", "wb").write(b)'
+	fails_with 1 "vqa-featload: damaged.lmdb: image '3': its checksum does not match" vqa-featload damaged.lmdb <questions
+	fails_with 1 "vqa-featload: questions.json:1: no img_id of 1 to 255 bytes before a tab" vqa-featload questions.json <questions
+	fails_with 1 "vqa-featload: none: cannot open: No such file or directory" vqa-featload none <questions
+}
+
+@test "a stream that is cut off" {
+	head -c 300 questions >cut
+	run -1 vqa-featload features.lmdb <cut
+	[[ $output == *'vqa-featload: stdin: stream truncated inside record 3, after '* ]]
+}
+
+@test "a full disk" {
+	fails_with 1 'vqa-featload: stdout: cannot write: No space left on device' bash -c 'vqa-featload features.lmdb <questions >/dev/full'
+}

@@ -1,0 +1,96 @@
+#!/usr/bin/env bats
+load helper
+
+setup() {
+	cd "$BATS_TEST_TMPDIR"
+	prepare
+	vqa-tokenize questions.json | vqa-featload features.lmdb >stream
+}
+
+synthetic() {
+	/usr/bin/python3 "$ROOT/tests/synthetic.py" "$@"
+}
+
+@test "manners" {
+	manners vqa-forward
+}
+
+@test "an answer a question, with top, logits and attention" {
+	vqa-forward -k 3 -l -a all tiny <stream | vqa-dump >out
+	[ "$(jq -c 'select(.type == "answer")' out | wc -l)" = 8 ]
+	records answer '(.top | length) == 3 and .top[0][0] == .answer and .top[0][1] == .score and
+		(.logits.f32 | length) == 13 and (.score - 1 / (1 + (-(.logits.f32 | max) | exp)) | fabs) < 1e-6' <out
+	records answer '[.attention, .attention_shape] | map(keys) | .[0] == .[1] and
+		.[0] == ["cross-language.0", "cross-self-language.0", "cross-self-vision.0", "cross-vision.0", "self-language.0", "self-vision.0"]' <out
+	# Rows sum to one; queries and keys are real tokens and regions only.
+	records answer '. as $a | .attention | to_entries | map($a.attention_shape[.key] as $s |
+		(.value.f32 | length) == $s[0] * $s[1] * $s[2] and ((.value.f32 | add) - $s[0] * $s[1] | fabs) < 1e-3) | all' <out
+}
+
+@test "attention by name, and asking for it changes no answer" {
+	vqa-forward -l -a cross-language,self-vision.0 tiny <stream | vqa-dump >some
+	records answer '.attention | keys == ["cross-language.0", "self-vision.0"]' <some
+	paste <(vqa-forward -l tiny <stream | vqa-dump | jq 'select(.type == "answer").logits.f32[]') \
+		<(jq 'select(.type == "answer").logits.f32[]' some) | awk '{ d = $1 - $2; if (d * d > 1e-10) exit 1 }'
+}
+
+# In one batch or one by one, each question is computed from its own tokens and regions alone.
+@test "the batch does not matter" {
+	paste <(vqa-forward -b 1 -l tiny <stream | vqa-dump | jq 'select(.type == "answer").logits.f32[]') \
+		<(vqa-forward -b 5 -l tiny <stream | vqa-dump | jq 'select(.type == "answer").logits.f32[]') |
+		awk '{ d = $1 - $2; if (d * d > 1e-10) exit 1 } END { exit NR != 104 }'
+}
+
+@test "streams and checkpoints that do not fit" {
+	fails_with 1 "vqa-forward: stdin: record 2 (image): image 'image 0' has 20 features a region, but the checkpoint takes 360" \
+		vqa-forward tiny < <(synthetic --features 20)
+	vqa-dump <stream | sed 's/"vocab":"[^"]*"/"vocab":"0"/' | vqa-dump -r >other
+	fails_with 1 "vqa-forward: stdin: record 1 (header): 'vocab' is '0', but tiny.safetensors has '1a8955ef43215668'" \
+		vqa-forward tiny <other
+	vqa-dump <stream | sed 's/"feature_source":"[^"]*"/"feature_source":"else"/' | vqa-dump -r >other
+	fails_with 1 "vqa-forward: stdin: record 1 (header): 'feature_source' is 'else', but tiny.safetensors has 'features.tsv'" \
+		vqa-forward tiny <other
+	vqa-dump <stream | sed 's/"i32":\[101,/"i32":[30522,/' | vqa-dump -r >other
+	fails_with 1 "vqa-forward: stdin: record 3 (question): question 0: token 0 is 30522, expected 0 to 30521, the vocabulary's" \
+		vqa-forward tiny <other
+	vqa-tokenize questions.json >questions
+	fails_with 1 "vqa-forward: stdin: record 2 (question): question 0 asks about image '0', but no image came before it" \
+		vqa-forward tiny <questions
+	vqa-dump <stream | sed '2s/"f32":\[[^,]*,/"f32":["nan",/2' | vqa-dump -r >other
+	fails_with 1 "vqa-forward: stdin: record 2 (image): image '0': feature of region 0, column 0 is nan, expected a finite number" \
+		vqa-forward tiny <other
+}
+
+@test "streams that are cut anywhere leave no end record" {
+	size=$(stat -c %s stream)
+	for n in 0 1 50 "$((size / 3))" "$((size / 2))" "$((size - 1))"; do
+		head -c "$n" stream >cut
+		vqa-forward tiny <cut >out 2>said && return 1
+		grep -q '^vqa-forward: stdin: stream truncated' said
+		run -1 vqa-dump <out
+	done
+}
+
+@test "wrong usage and wrong files" {
+	fails_with 1 "vqa-forward: none: no such checkpoint: neither a file, nor with .safetensors added, nor a run's folder" vqa-forward none <stream
+	fails_with 1 "vqa-forward: no attention 'foo', expected all, self-language, self-vision, cross-language, cross-vision, cross-self-language or cross-self-vision, or one of these with .LAYER" \
+		vqa-forward -a foo tiny <stream
+	fails_with 2 "vqa-forward: option -b: '0' is not a whole number from 1 to 4096" vqa-forward -b 0 tiny
+	fails_with 1 'vqa-forward: stdin: not a stream: its first byte is 0x68, expected a msgpack map' vqa-forward tiny <<<hello
+}
+
+@test "training: stdout has to be a pipe, labels known, a batch whole" {
+	fails_with 1 'vqa-forward: stdout is neither pipe nor socket, expected a pipe to vqa-loss' vqa-forward -t tiny <stream
+	fails_with 2 'vqa-forward: options -k, -l and -a are for answers, not with -t' bash -c 'set -o pipefail; vqa-forward -t -l tiny <stream | cat'
+	sed 's/triangle/hexagon/' questions.json >other.json
+	vqa-tokenize other.json | vqa-featload features.lmdb >other
+	(vqa-forward -t -b 4 tiny <other 2>said | vqa-loss | vqa-backward -g x) >out 2>rest && return 1
+	[ "$(cat said)" = "vqa-forward: stdin: record 3 (question): question 0: answer 'hexagon' is not among the checkpoint's 13 answers" ]
+	(vqa-forward -t -b 9 tiny <stream 2>said | vqa-loss | vqa-backward -g x) >out 2>rest && return 1
+	[ "$(cat said)" = "vqa-forward: the stream has 8 questions, fewer than one batch of 9" ]
+	[ ! -e x ]
+}
+
+@test "a full disk" {
+	fails_with 1 'vqa-forward: stdout: cannot write: No space left on device' bash -c 'vqa-forward tiny <stream >/dev/full'
+}
