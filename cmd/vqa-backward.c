@@ -15,7 +15,8 @@
 static const char *gradient_file;
 
 static const struct opt opts[] = {
-	{ 'g', "gradients", OPT_TEXT, &gradient_file, "FILE", "save the last batch's gradients; no vqa-step may follow" },
+	{ 'g', "gradients", OPT_TEXT, &gradient_file, "FILE",
+	  "save the last batch's gradients; no vqa-step may follow" },
 	{ 0 },
 };
 
@@ -86,7 +87,8 @@ save_gradients(const struct work *w, const char *path, struct err *err)
 
 		if (w->share.flags[i] == GRADIENT_NONE)
 			continue;
-		data[image.n] = w->share.flags[i] == GRADIENT_SET ? (void *)w->share.gradients[i] : calloc(p->n, sizeof(float));
+		data[image.n] =
+			w->share.flags[i] == GRADIENT_SET ? (void *)w->share.gradients[i] : calloc(p->n, sizeof(float));
 		bad = !data[image.n] ? err_set(err, "%s: out of memory", path)
 		                     : image_add(&image, p->name, DTYPE_F32, p->dims, p->shape, err);
 	}

@@ -81,7 +81,8 @@ load_record(struct rec_out *out, const struct rec_in *in, struct work *w, struct
 		got = source_get(&w->sources[i], q.image, q.image_n, &w->features, err);
 	if (!got)
 		return rec_fault(in, err, "question %lld asks about image '%.*s', which '%s' lacks%s", (long long)q.id,
-		                 (int)q.image_n, q.image, w->sources[0].name, w->sources_n > 1 ? " as do the others" : "");
+		                 (int)q.image_n, q.image, w->sources[0].name,
+		                 w->sources_n > 1 ? " as do the others" : "");
 	if (got < 0)
 		return -1;
 	w->any = 1;

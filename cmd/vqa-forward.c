@@ -87,8 +87,8 @@ answer(struct rec_in *in, struct checkpoint *ckpt, const struct op *op)
 	if (rec_send(&out, &err) || collector_open(&collector, in, &ckpt->config, (int)batch, 0, 0, &err))
 		die(&err);
 	while ((got = collector_next(&collector, &next, &err)) > 0) {
-		if (model_forward(&model, &next->batch, &(struct pass){ 0 }, values, attention ? answers_take_attention : NULL,
-		                  &answers, &err) ||
+		if (model_forward(&model, &next->batch, &(struct pass){ 0 }, values,
+		                  attention ? answers_take_attention : NULL, &answers, &err) ||
 		    answers_send(&answers, &out, next, values, &err))
 			die(&err);
 		count += next->batch.n;
@@ -125,7 +125,8 @@ go_train(struct rec_in *in, struct checkpoint *ckpt, const struct op *op, int re
 	if (got < 0 || feed_close(&feed, &err))
 		die(&err);
 	if (feed.dropped)
-		warn_words("the last %d questions are no whole batch of %d and were not used", feed.dropped, (int)batch);
+		warn_words("the last %d questions are no whole batch of %d and were not used", feed.dropped,
+		           (int)batch);
 }
 
 int

@@ -27,7 +27,8 @@ set_id(struct features *f, const char *path)
 	if (n > 4 && !strcmp(name + n - 4, ".png"))
 		n -= 4;
 	if (!n || n >= sizeof f->id || memchr(name, '\t', n) || memchr(name, '\n', n))
-		die_words("%s: its name is no image id: expected 1 to %zu bytes without tab or newline", path, sizeof f->id - 1);
+		die_words("%s: its name is no image id: expected 1 to %zu bytes without tab or newline", path,
+		          sizeof f->id - 1);
 	memcpy(f->id, name, n);
 	f->id[n] = '\0';
 }

@@ -45,9 +45,9 @@ struct work {
 	struct member member;
 	struct optimizer optimizer;
 	struct run_state run;
-	int lock;       /* of the folder */
-	FILE *log;      /* log.tsv, NULL without -o */
-	int64_t saved;  /* step of the last snapshot; -1: none of this folder */
+	int lock;      /* of the folder */
+	FILE *log;     /* log.tsv, NULL without -o */
+	int64_t saved; /* step of the last snapshot; -1: none of this folder */
 };
 
 static void
@@ -64,8 +64,8 @@ read_settings(struct optimizer_settings *set)
 		                            .weight_decay = weight_decay,
 		                            .clip = clip };
 	if (set->schedule == SCHEDULE_LINEAR && total <= step_size)
-		die_usage("option --total: '%lld' is not over --step-size, %lld, as a linear schedule needs", (long long)total,
-		          (long long)step_size);
+		die_usage("option --total: '%lld' is not over --step-size, %lld, as a linear schedule needs",
+		          (long long)total, (long long)step_size);
 	if (strcmp(lookahead, "off") != 0) {
 		char steps[24];
 		size_t n = strcspn(lookahead, ",");
@@ -96,8 +96,8 @@ open_folder(struct work *w, const char *checkpoint)
 		die_words("%.100s…: the path is too long", folder);
 	real = realpath(path, NULL);
 	if (real && (!*w->run.id || strcmp(real, checkpoint) != 0))
-		die_words("%s: holds another run's snapshot; go on with it (vqa-forward -t %s) or name another folder", path,
-		          folder);
+		die_words("%s: holds another run's snapshot; go on with it (vqa-forward -t %s) or name another folder",
+		          path, folder);
 	if (real)
 		w->saved = w->run.step;
 	free(real);
@@ -118,7 +118,8 @@ attach(struct work *w, const struct rec_in *in)
 	read_settings(&set);
 	if (header_read_text(in, "socket", socket, sizeof socket, &err) ||
 	    header_read_text(in, "key", key, sizeof key, &err) ||
-	    header_read_text(in, "checkpoint", checkpoint, sizeof checkpoint, &err) || header_read_run(in, &w->run, &err))
+	    header_read_text(in, "checkpoint", checkpoint, sizeof checkpoint, &err) ||
+	    header_read_run(in, &w->run, &err))
 		die(&err);
 	open_folder(w, checkpoint);
 	if (member_join(&w->member, &w->share, socket, key, "vqa-step", 1, die_at_once, &err))
@@ -147,8 +148,9 @@ static int
 refuse(const struct work *w, const struct log_row *row, const char *what, double value, struct err *err)
 {
 	if (w->saved >= 0)
-		return err_set(err, "step %lld: %s is %g; the step is not taken, and the snapshot of step %lld stays in '%s'",
-		               (long long)row->step, what, value, (long long)w->saved, folder);
+		return err_set(
+			err, "step %lld: %s is %g; the step is not taken, and the snapshot of step %lld stays in '%s'",
+			(long long)row->step, what, value, (long long)w->saved, folder);
 	return err_set(err, "step %lld: %s is %g; the step is not taken", (long long)row->step, what, value);
 }
 
@@ -170,19 +172,21 @@ step_record(const struct rec_in *in, struct work *w, struct err *err)
 	row.questions = batch.questions;
 	row.accuracy = right / batch.questions;
 	if (batch.step != w->run.step + 1)
-		return rec_fault(in, err, "step %lld, expected %lld", (long long)batch.step, (long long)w->run.step + 1);
+		return rec_fault(in, err, "step %lld, expected %lld", (long long)batch.step,
+		                 (long long)w->run.step + 1);
 	if (!isfinite(row.total))
 		return refuse(w, &row, "the loss", row.total, err);
 	row.norm = optimizer_norm(&w->optimizer, w->share.gradients, w->share.flags, &worst);
 	if (!isfinite(row.norm)) {
 		char what[256];
 
-		snprintf(what, sizeof what, "the gradient's norm of tensor '%s'", worst < 0 ? "" : w->share.params.list[worst].name);
+		snprintf(what, sizeof what, "the gradient's norm of tensor '%s'",
+		         worst < 0 ? "" : w->share.params.list[worst].name);
 		return refuse(w, &row, what, row.norm, err);
 	}
 	row.rate = optimizer_rate(&w->optimizer.set, w->run.step);
-	if (optimizer_step(&w->optimizer, w->share.weights, w->share.gradients, w->share.flags, batch.step, row.norm, row.rate,
-	                   err) ||
+	if (optimizer_step(&w->optimizer, w->share.weights, w->share.gradients, w->share.flags, batch.step, row.norm,
+	                   row.rate, err) ||
 	    member_commit(&w->member, batch.step, err))
 		return -1;
 	w->run.step++;

@@ -13,7 +13,8 @@ base64_encode(char *out, const void *data, size_t n)
 	const uint8_t *in = data;
 
 	for (size_t i = 0; i < n; i += 3) {
-		uint32_t bits = (uint32_t)in[i] << 16 | (i + 1 < n ? (uint32_t)in[i + 1] << 8 : 0) | (i + 2 < n ? in[i + 2] : 0);
+		uint32_t bits = (uint32_t)in[i] << 16 | (i + 1 < n ? (uint32_t)in[i + 1] << 8 : 0) |
+		                (i + 2 < n ? in[i + 2] : 0);
 
 		*out++ = alphabet[bits >> 18];
 		*out++ = alphabet[bits >> 12 & 63];

@@ -13,12 +13,12 @@ enum { FEATURES_REGIONS = 1024, FEATURES_WIDTH = 1 << 16, FEATURES_ID = 256 };
 
 struct features {
 	char id[FEATURES_ID];
-	int64_t width, height; /* of the picture, pixels */
-	int n;                 /* R */
-	int columns;           /* F */
-	int f16;               /* features holds halves */
-	float *boxes;          /* (R, 4): x1 y1 x2 y2, shares of width and height, 0..1 */
-	void *features;        /* (R, F): float, or uint16_t if f16 */
+	int64_t width, height;            /* of the picture, pixels */
+	int n;                            /* R */
+	int columns;                      /* F */
+	int f16;                          /* features holds halves */
+	float *boxes;                     /* (R, 4): x1 y1 x2 y2, shares of width and height, 0..1 */
+	void *features;                   /* (R, F): float, or uint16_t if f16 */
 	size_t room_boxes, room_features; /* bytes that are there */
 };
 

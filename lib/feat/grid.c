@@ -145,11 +145,13 @@ grid_features(struct features *out, const struct picture *p, struct err *err)
 		double w = p->width / (double)GRID_CELLS, h = p->height / (double)GRID_CELLS;
 		double x = r % GRID_CELLS * w, y = r / GRID_CELLS * h;
 		const float box[4] = { (float)(r % GRID_CELLS) / GRID_CELLS, (float)(r / GRID_CELLS) / GRID_CELLS,
-			               (float)(r % GRID_CELLS + 1) / GRID_CELLS, (float)(r / GRID_CELLS + 1) / GRID_CELLS };
+			               (float)(r % GRID_CELLS + 1) / GRID_CELLS,
+			               (float)(r / GRID_CELLS + 1) / GRID_CELLS };
 		window seen;
 		gradients edges;
 
-		resample(seen, p, x + w / 2 - p->width / 4.0, y + h / 2 - p->height / 4.0, p->width / 2.0, p->height / 2.0);
+		resample(seen, p, x + w / 2 - p->width / 4.0, y + h / 2 - p->height / 4.0, p->width / 2.0,
+		         p->height / 2.0);
 		orient(edges, (const float(*)[GRID_WINDOW][3])seen);
 		row = colours(row, (const float(*)[GRID_WINDOW][3])seen, mean);
 		for (int side = 1; side <= 4; side *= 2)

@@ -16,8 +16,8 @@ decode(struct picture *picture, png_image *image, const char *name, struct err *
 
 	if (image->width > PICTURE_SIDE || image->height > PICTURE_SIDE ||
 	    (uint64_t)image->width * image->height > PICTURE_PIXELS) {
-		err_set(err, "%s: a picture of %u x %u pixels, expected at most %d a side and %d in all", name, image->width,
-		        image->height, PICTURE_SIDE, PICTURE_PIXELS);
+		err_set(err, "%s: a picture of %u x %u pixels, expected at most %d a side and %d in all", name,
+		        image->width, image->height, PICTURE_SIDE, PICTURE_PIXELS);
 		png_image_free(image);
 		return -1;
 	}

@@ -56,7 +56,8 @@ add_row(struct source *s, const char *line, size_t n, int64_t at, struct err *er
 	struct table_row *more;
 
 	if (!tab || tab == line || tab - line >= FEATURES_ID)
-		return err_set(err, "%s:%zu: no img_id of 1 to %d bytes before a tab", s->name, s->rows_n + 1, FEATURES_ID - 1);
+		return err_set(err, "%s:%zu: no img_id of 1 to %d bytes before a tab", s->name, s->rows_n + 1,
+		               FEATURES_ID - 1);
 	if (!(s->rows_n & (s->rows_n - 1))) { /* room doubles at every power of two */
 		more = realloc(s->rows, (s->rows_n ? 2 * s->rows_n : 1) * sizeof *more);
 		if (!more)
@@ -88,9 +89,11 @@ index_rows(struct source *s, struct err *err)
 
 	while (!bad && (n = getline(&line, &room, file)) > 0) {
 		if (line[n - 1] != '\n')
-			bad = err_set(err, "%s:%zu: the last line breaks off without a newline", s->name, s->rows_n + 1);
+			bad = err_set(err, "%s:%zu: the last line breaks off without a newline", s->name,
+			              s->rows_n + 1);
 		else if (n > TSV_ROW)
-			bad = err_set(err, "%s:%zu: a row of %zd bytes, expected at most %d", s->name, s->rows_n + 1, n, TSV_ROW);
+			bad = err_set(err, "%s:%zu: a row of %zd bytes, expected at most %d", s->name, s->rows_n + 1, n,
+			              TSV_ROW);
 		else
 			bad = add_row(s, line, (size_t)n - 1, at, err);
 		at += n;
@@ -105,10 +108,11 @@ index_rows(struct source *s, struct err *err)
 	qsort(s->rows, s->rows_n, sizeof *s->rows, by_id);
 	for (size_t i = 1; i < s->rows_n; i++)
 		if (!strcmp(s->rows[i - 1].id, s->rows[i].id))
-			return err_set(err, "%s:%lld: image '%s' is there twice, first in line %lld", s->name,
-			               (long long)(s->rows[i].line > s->rows[i - 1].line ? s->rows[i] : s->rows[i - 1]).line,
-			               s->rows[i].id,
-			               (long long)(s->rows[i].line > s->rows[i - 1].line ? s->rows[i - 1] : s->rows[i]).line);
+			return err_set(
+				err, "%s:%lld: image '%s' is there twice, first in line %lld", s->name,
+				(long long)(s->rows[i].line > s->rows[i - 1].line ? s->rows[i] : s->rows[i - 1]).line,
+				s->rows[i].id,
+				(long long)(s->rows[i].line > s->rows[i - 1].line ? s->rows[i - 1] : s->rows[i]).line);
 	return 0;
 }
 
@@ -131,7 +135,8 @@ get_row(struct source *s, const struct table_row *row, struct features *f, struc
 		if (got < 0 && errno == EINTR)
 			continue;
 		if (got <= 0)
-			return err_set(err, "%s:%lld: the file became shorter while it was read", s->name, (long long)row->line);
+			return err_set(err, "%s:%lld: the file became shorter while it was read", s->name,
+			               (long long)row->line);
 		have += (size_t)got;
 	}
 	snprintf(where, sizeof where, "%s:%lld", s->name, (long long)row->line);

@@ -148,7 +148,8 @@ check_value(const struct store *s, const char *id, int id_n, const MDB_val *valu
 	size_t want;
 
 	if (value->mv_size < HEAD)
-		return err_set(err, "%s: image '%.*s': %zu bytes, expected at least %d", s->path, id_n, id, value->mv_size, HEAD);
+		return err_set(err, "%s: image '%.*s': %zu bytes, expected at least %d", s->path, id_n, id,
+		               value->mv_size, HEAD);
 	memcpy(head, data, sizeof *head);
 	want = HEAD + (size_t)head->regions * 16 + (size_t)head->regions * head->columns * (head->type ? 2 : 4);
 	if (!head->regions || head->regions > FEATURES_REGIONS || !head->columns || head->columns > FEATURES_WIDTH ||
@@ -232,7 +233,8 @@ store_create(struct store *s, const char *path, const char *source, struct err *
 	if (!code)
 		code = mdb_env_set_mapsize(s->env, (size_t)1 << 40);
 	if (!code)
-		code = mdb_env_open(s->env, s->temporary, MDB_NOSUBDIR | MDB_NOLOCK | MDB_NOSYNC | MDB_NOMETASYNC, 0666);
+		code = mdb_env_open(s->env, s->temporary, MDB_NOSUBDIR | MDB_NOLOCK | MDB_NOSYNC | MDB_NOMETASYNC,
+		                    0666);
 	if (code) {
 		lmdb_fault(s, code, "cannot create", err);
 		return store_discard(s);
@@ -253,8 +255,8 @@ store_put(struct store *s, const struct features *f, struct err *err)
 	int code;
 
 	if (s->images && f->columns != s->features)
-		return err_set(err, "image '%s' has %d features a region, but the images before it have %d", f->id, f->columns,
-		               s->features);
+		return err_set(err, "image '%s' has %d features a region, but the images before it have %d", f->id,
+		               f->columns, s->features);
 	code = mdb_put(s->txn, s->dbi, &key, &value, MDB_NOOVERWRITE | MDB_RESERVE);
 	if (code == MDB_KEYEXIST)
 		return err_set(err, "image '%s' is there twice", f->id);

@@ -41,7 +41,8 @@ split(struct column columns[COLUMNS], const char *row, size_t n, const char *whe
 
 /* "FILE:LINE: byte N, image 'ID', column: " before the words. */
 static int
-fault(struct err *err, const char *where, const struct column columns[COLUMNS], int column, size_t at, const char *words)
+fault(struct err *err, const char *where, const struct column columns[COLUMNS], int column, size_t at,
+      const char *words)
 {
 	return err_set(err, "%s: byte %zu, image '%.*s', %s: %s", where, columns[column].at + at,
 	               (int)(columns[ID].n < 80 ? columns[ID].n : 80), columns[ID].text, names[column], words);
@@ -54,7 +55,8 @@ get_number(int64_t *out, const struct column columns[COLUMNS], int column, int64
 	char text[24], words[128];
 	const struct column *c = &columns[column];
 
-	size_t n = c->n < sizeof text ? c->n : sizeof text - 1; /* what is too long is no number, and cut in the message */
+	size_t n =
+		c->n < sizeof text ? c->n : sizeof text - 1; /* what is too long is no number, and cut in the message */
 
 	memcpy(text, c->text, n);
 	text[n] = '\0';
@@ -74,7 +76,8 @@ get_bytes(void *out, size_t n, const struct column columns[COLUMNS], int column,
 	long got;
 
 	if (c->n != base64_length(n)) {
-		snprintf(words, sizeof words, "%zu characters of base64, expected %zu for %zu bytes", c->n, base64_length(n), n);
+		snprintf(words, sizeof words, "%zu characters of base64, expected %zu for %zu bytes", c->n,
+		         base64_length(n), n);
 		return fault(err, where, columns, column, 0, words);
 	}
 	got = base64_decode(out, c->text, c->n, &at);
@@ -100,8 +103,8 @@ check_boxes(struct features *f, const struct column columns[COLUMNS], const char
 			*x = fminf(fmaxf(*x, 0), 1);
 			continue;
 		}
-		snprintf(words, sizeof words, "box %d lies at %g of the picture's %s, expected 0 to 1", i / 4, (double)*x,
-		         i % 2 ? "height" : "width");
+		snprintf(words, sizeof words, "box %d lies at %g of the picture's %s, expected 0 to 1", i / 4,
+		         (double)*x, i % 2 ? "height" : "width");
 		return fault(err, where, columns, BOXES, 0, words);
 	}
 	return 0;
@@ -117,8 +120,8 @@ check_features(const struct features *f, const struct column columns[COLUMNS], c
 
 		if (isfinite(x[i]))
 			continue;
-		snprintf(words, sizeof words, "region %zu, number %zu is %g, expected a finite number", i / (size_t)f->columns,
-		         i % (size_t)f->columns, (double)x[i]);
+		snprintf(words, sizeof words, "region %zu, number %zu is %g, expected a finite number",
+		         i / (size_t)f->columns, i % (size_t)f->columns, (double)x[i]);
 		return fault(err, where, columns, FEATURES, base64_length(i * 4 / 3 * 3), words);
 	}
 	return 0;

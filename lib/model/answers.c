@@ -46,10 +46,11 @@ check_names(const struct config *config, const char *names, struct err *err)
 		size_t n = strcspn(word, ",");
 
 		if (!is_matrix(config, word, n))
-			return err_set(err,
-			               "no attention '%.*s', expected all, self-language, self-vision, cross-language, "
-			               "cross-vision, cross-self-language or cross-self-vision, or one of these with .LAYER",
-			               (int)n, word);
+			return err_set(
+				err,
+				"no attention '%.*s', expected all, self-language, self-vision, cross-language, "
+				"cross-vision, cross-self-language or cross-self-vision, or one of these with .LAYER",
+				(int)n, word);
 	}
 	return 0;
 }
@@ -189,7 +190,8 @@ best_of(const float *logits, int n)
 }
 
 static int
-send_answer(struct answers *a, struct rec_out *out, int64_t id, const float *logits, struct matrices *matrices, struct err *err)
+send_answer(struct answers *a, struct rec_out *out, int64_t id, const float *logits, struct matrices *matrices,
+            struct err *err)
 {
 	int A = a->config->answers_n, best = best_of(logits, A);
 	char plain[16];
@@ -218,10 +220,12 @@ send_answer(struct answers *a, struct rec_out *out, int64_t id, const float *log
 }
 
 int
-answers_send(struct answers *a, struct rec_out *out, const struct collected *batch, const float *logits, struct err *err)
+answers_send(struct answers *a, struct rec_out *out, const struct collected *batch, const float *logits,
+             struct err *err)
 {
 	for (int b = 0; b < batch->batch.n; b++)
-		if (send_answer(a, out, batch->ids[b], logits + (size_t)b * (size_t)a->config->answers_n, &a->matrices[b], err))
+		if (send_answer(a, out, batch->ids[b], logits + (size_t)b * (size_t)a->config->answers_n,
+		                &a->matrices[b], err))
 			return -1;
 	return 0;
 }

@@ -83,7 +83,7 @@ ffn_back(const struct run *run, const struct ffn_param *p, const struct ffn_tape
 	          (struct norm_target){ .dense = w->dense, .residual = dx });
 	linear_back(run, p->output, w->dense, t->inter, N, cfg->ffn, D, w->inter, 0, 0);
 	run->op->activation_backward(&(struct activation_backward){
-	        .d = w->inter, .x = t->pre, .n = (size_t)N * (size_t)cfg->ffn, .act = ACT_GELU });
+		.d = w->inter, .x = t->pre, .n = (size_t)N * (size_t)cfg->ffn, .act = ACT_GELU });
 	linear_back(run, p->inter, w->inter, x, N, D, cfg->ffn, dx, 1, 0);
 }
 
@@ -119,7 +119,8 @@ attention_back(const struct run *run, const struct attention_use *use)
 	const float *alpha = cfg->sparse ? run->model->weights[p->alpha] : NULL;
 	float *dalpha = cfg->sparse ? run->model->gradients[p->alpha] : NULL;
 
-	norm_back(run, p->norm, &t->norm, use->dout, use->queries, D, tape_dropout(run->model, run->pass, t->norm.site, use->side),
+	norm_back(run, p->norm, &t->norm, use->dout, use->queries, D,
+	          tape_dropout(run->model, run->pass, t->norm.site, use->side),
 	          (struct norm_target){ .dense = w->dense,
 	                                .residual = use->dx,
 	                                .add_residual = use->add_x,
@@ -128,12 +129,12 @@ attention_back(const struct run *run, const struct attention_use *use)
 	if (dalpha && !use->second)
 		run->op->zero(dalpha, (size_t)cfg->heads * sizeof *dalpha);
 	run->op->attention_backward(&(struct attention_backward){
-	        .dq = w->q,
-	        .dk = w->k,
-	        .dv = w->v,
-	        .dalpha = dalpha,
-	        .dout = w->context,
-	        .forward = &(struct attention){ .stats = t->stats,
+		.dq = w->q,
+		.dk = w->k,
+		.dv = w->v,
+		.dalpha = dalpha,
+		.dout = w->context,
+		.forward = &(struct attention){ .stats = t->stats,
 	                                        .q = t->q,
 	                                        .k = t->k,
 	                                        .v = t->v,
@@ -227,10 +228,10 @@ answer_back(const struct run *run, const float *cls)
 	norm_back(run, p->head_norm, &t->head, w->head, run->cls, 2 * D, (struct dropout){ 0 },
 	          (struct norm_target){ .dense = w->head });
 	run->op->activation_backward(&(struct activation_backward){
-	        .d = w->head, .x = t->head_pre, .n = (size_t)B * 2 * (size_t)D, .act = ACT_GELU });
+		.d = w->head, .x = t->head_pre, .n = (size_t)B * 2 * (size_t)D, .act = ACT_GELU });
 	linear_back(run, p->head_in, w->head, t->pooled, B, D, 2 * D, w->cls[1], 0, 0);
 	run->op->activation_backward(&(struct activation_backward){
-	        .d = w->cls[1], .x = t->pooled, .n = (size_t)B * (size_t)D, .act = ACT_TANH });
+		.d = w->cls[1], .x = t->pooled, .n = (size_t)B * (size_t)D, .act = ACT_TANH });
 	linear_back(run, p->pooler, w->cls[1], cls, B, D, D, w->cls[0], 0, 0);
 }
 
@@ -312,12 +313,13 @@ see_back(const struct run *run)
 	float *average = t->backward.dense, *dense = run->d[VISION].next;
 	int N = rows_total(&rows), D = cfg->hidden;
 
-	run->op->average_backward(&(struct average_backward){ .d = average,
-	                                                      .dout = run->d[VISION].now,
-	                                                      .rows = rows,
-	                                                      .D = D,
-	                                                      .parts = 2,
-	                                                      .drop = tape_dropout(run->model, run->pass, t->seen_site, VISION) });
+	run->op->average_backward(
+		&(struct average_backward){ .d = average,
+	                                    .dout = run->d[VISION].now,
+	                                    .rows = rows,
+	                                    .D = D,
+	                                    .parts = 2,
+	                                    .drop = tape_dropout(run->model, run->pass, t->seen_site, VISION) });
 	norm_back(run, p->feature_norm, &t->feature, average, rows, D, (struct dropout){ 0 },
 	          (struct norm_target){ .dense = dense });
 	linear_back(run, p->feature, dense, t->features, N, cfg->features, D, NULL, 0, 0);
@@ -336,12 +338,13 @@ embed_back(const struct run *run)
 	float *dword = run->model->gradients[p->word], *dposition = run->model->gradients[p->position];
 	int D = run->model->cfg->hidden;
 
-	run->op->average_backward(&(struct average_backward){ .d = d,
-	                                                      .dout = run->d[LANGUAGE].now,
-	                                                      .rows = rows,
-	                                                      .D = D,
-	                                                      .parts = 1,
-	                                                      .drop = tape_dropout(run->model, run->pass, t->embedding.site, LANGUAGE) });
+	run->op->average_backward(
+		&(struct average_backward){ .d = d,
+	                                    .dout = run->d[LANGUAGE].now,
+	                                    .rows = rows,
+	                                    .D = D,
+	                                    .parts = 1,
+	                                    .drop = tape_dropout(run->model, run->pass, t->embedding.site, LANGUAGE) });
 	norm_back(run, p->embedding_norm, &t->embedding, d, rows, D, (struct dropout){ 0 },
 	          (struct norm_target){ .dense = d });
 	run->op->zero(dword, p->list[p->word].n * sizeof *dword);

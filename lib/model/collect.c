@@ -101,13 +101,14 @@ add_targets(struct collector *c, struct collected *to, const struct question *q,
 		int index = config_answer(c->config, answer->ptr, answer->size);
 
 		if (index < 0)
-			return rec_fault(c->in, err, "question %lld: answer '%.*s' is not among the checkpoint's %d answers",
+			return rec_fault(c->in, err,
+			                 "question %lld: answer '%.*s' is not among the checkpoint's %d answers",
 			                 (long long)q->id, (int)(answer->size < 100 ? answer->size : 100), answer->ptr,
 			                 c->config->answers_n);
-		to->targets[to->targets_n++] = (struct target){
-			to->batch.n, index,
-			(float)(score->type == MSGPACK_OBJECT_POSITIVE_INTEGER ? (double)score->via.u64 : score->via.f64)
-		};
+		to->targets[to->targets_n++] =
+			(struct target){ to->batch.n, index,
+			                 (float)(score->type == MSGPACK_OBJECT_POSITIVE_INTEGER ? (double)score->via.u64
+			                                                                        : score->via.f64) };
 	}
 	return 0;
 }
@@ -120,7 +121,8 @@ check_question(const struct collector *c, const struct question *q, struct err *
 		                 (long long)q->id, q->T, c->config->max_tokens);
 	if (!c->image || q->image_n != c->image_n || memcmp(q->image, c->image, c->image_n) != 0)
 		return rec_fault(c->in, err, "question %lld asks about image '%.*s', but %s%.*s%s", (long long)q->id,
-		                 (int)q->image_n, q->image, c->image ? "the last image is '" : "no image came before it",
+		                 (int)q->image_n, q->image,
+		                 c->image ? "the last image is '" : "no image came before it",
 		                 c->image ? (int)c->image_n : 0, c->image ? c->image : "", c->image ? "'" : "");
 	if (c->labels && !q->label)
 		return rec_fault(c->in, err, "question %lld has no label, and training needs one", (long long)q->id);
@@ -144,7 +146,8 @@ take_question(struct collector *c, struct collected *to, struct err *err)
 	memcpy(b->tokens + at_token, q.tokens, (size_t)q.T * sizeof *b->tokens);
 	for (int i = 0; i < q.T; i++)
 		if (b->tokens[at_token + i] < 0 || b->tokens[at_token + i] >= cfg->vocabulary)
-			return rec_fault(c->in, err, "question %lld: token %d is %d, expected 0 to %d, the vocabulary's",
+			return rec_fault(c->in, err,
+			                 "question %lld: token %d is %d, expected 0 to %d, the vocabulary's",
 			                 (long long)q.id, i, b->tokens[at_token + i], cfg->vocabulary - 1);
 	memcpy(b->features + (size_t)at_region * (size_t)cfg->features, c->features,
 	       (size_t)c->regions * (size_t)cfg->features * sizeof(float));

@@ -20,7 +20,7 @@ struct target {
 
 struct collected {
 	struct batch batch;
-	int64_t *ids;  /* (batch.n) */
+	int64_t *ids; /* (batch.n) */
 	struct target *targets;
 	size_t targets_n, targets_room;
 };
@@ -28,8 +28,8 @@ struct collected {
 struct collector {
 	struct rec_in *in;
 	const struct config *config;
-	int labels;    /* every question needs one */
-	int64_t skip;  /* questions to pass over first */
+	int labels;        /* every question needs one */
+	int64_t skip;      /* questions to pass over first */
 	int64_t questions; /* read (and passed over) so far */
 	pthread_t thread;
 	pthread_mutex_t lock;
@@ -50,8 +50,8 @@ struct collector {
 int collect_check_header(const struct rec_in *in, const struct config *config, const char *checkpoint, struct err *err);
 
 /* in: its header has been read. config and in outlive the collector. */
-int collector_open(struct collector *c, struct rec_in *in, const struct config *config, int batch, int labels, int64_t skip,
-                   struct err *err);
+int collector_open(struct collector *c, struct rec_in *in, const struct config *config, int batch, int labels,
+                   int64_t skip, struct err *err);
 /* The next batch (the last may be short): 1, 0 after the end record, -1. It is the caller's until the next call. */
 int collector_next(struct collector *c, struct collected **out, struct err *err);
 /* After collector_next() returned 0 or -1. */

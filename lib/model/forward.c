@@ -192,7 +192,7 @@ static void
 gather_cls(const struct run *run, float *out, const float *x)
 {
 	run->op->gather(&(struct gather){
-	        .out = out, .in = x, .index = run->rows[LANGUAGE].off, .n = run->cls.n, .D = run->model->cfg->hidden });
+		.out = out, .in = x, .index = run->rows[LANGUAGE].off, .n = run->cls.n, .D = run->model->cfg->hidden });
 }
 
 /* All cross layers; returns (B, D): [CLS] of each question. The last layer computes [CLS] alone, unless all is asked for. */
@@ -207,13 +207,15 @@ cross(const struct run *run, const struct tape *t, const float *l, const float *
 		const struct cross_param *w = &p->cross[i];
 		const struct cross_tape *x = &t->cross[i];
 		int all = i < last || run->sink;
-		const float *lx = attention(run, &w->cross, &x->language_cross, LANGUAGE, l, Rl, v, Rv, "cross-language", i);
+		const float *lx =
+			attention(run, &w->cross, &x->language_cross, LANGUAGE, l, Rl, v, Rv, "cross-language", i);
 
 		if (all) {
 			v = attention(run, &w->cross, &x->vision_cross, VISION, v, Rv, l, Rl, "cross-vision", i);
 			l = attention(run, &w->language_self, &x->language_self, LANGUAGE, lx, Rl, lx, Rl,
 			              "cross-self-language", i);
-			v = attention(run, &w->vision_self, &x->vision_self, VISION, v, Rv, v, Rv, "cross-self-vision", i);
+			v = attention(run, &w->vision_self, &x->vision_self, VISION, v, Rv, v, Rv, "cross-self-vision",
+			              i);
 			l = ffn(run, &w->language_ffn, &x->language_ffn, LANGUAGE, l, Rl);
 			v = ffn(run, &w->vision_ffn, &x->vision_ffn, VISION, v, Rv);
 			continue;

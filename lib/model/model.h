@@ -44,7 +44,7 @@ struct model {
 	const float **weights; /* (params.n) backend memory */
 	float **gradients;     /* (params.n) backend memory; NULL when there is no backward */
 	struct tape *tape;
-	int max;               /* largest batch */
+	int max; /* largest batch */
 	int train;
 	float *probs; /* one attention's matrices of a whole batch, made when first asked for */
 };

@@ -13,9 +13,9 @@
 enum side { LANGUAGE, VISION };
 
 struct norm_tape {
-	float *out;   /* (N, D): the block's result */
-	float *xhat;  /* (N, D): normalised */
-	float *rstd;  /* (N) */
+	float *out;    /* (N, D): the block's result */
+	float *xhat;   /* (N, D): normalised */
+	float *rstd;   /* (N) */
 	uint32_t site; /* of the dropout before it */
 };
 
@@ -57,28 +57,28 @@ struct backward_tape {
 	float *state[2][2]; /* a side's gradient by its hidden states, two that take turns */
 	float *dense;       /* (N, D): by a block's dense output */
 	float *context, *q, *k, *v;
-	float *inter;       /* (N, F) */
-	float *cls[2];      /* (B, D) that take turns */
-	float *head;        /* (B, 2D) */
-	float *logits;      /* (B, A) */
+	float *inter;  /* (N, F) */
+	float *cls[2]; /* (B, D) that take turns */
+	float *head;   /* (B, 2D) */
+	float *logits; /* (B, A) */
 };
 
 struct tape {
 	size_t bytes;
 	struct batch_tape batch;
-	float *features, *boxes;         /* (Nv, features), (Nv, 4) */
-	struct norm_tape embedding;      /* site: of the dropout after it */
-	float *embedded;                 /* (Nl, D): embedding after dropout, the language stack's input */
+	float *features, *boxes;    /* (Nv, features), (Nv, 4) */
+	struct norm_tape embedding; /* site: of the dropout after it */
+	float *embedded;            /* (Nl, D): embedding after dropout, the language stack's input */
 	struct norm_tape feature, box;
-	float *seen;                     /* (Nv, D): their average after dropout, the vision stack's input */
+	float *seen; /* (Nv, D): their average after dropout, the vision stack's input */
 	uint32_t seen_site;
 	struct layer_tape *language, *vision;
 	struct cross_tape *cross;
-	float *cls;                      /* (B, D): [CLS] before the last self attention (at the end, where all is computed) */
-	float *pooled;                   /* (B, D) */
-	float *head_pre;                 /* (B, 2D): before GELU */
+	float *cls;      /* (B, D): [CLS] before the last self attention (at the end, where all is computed) */
+	float *pooled;   /* (B, D) */
+	float *head_pre; /* (B, 2D): before GELU */
 	struct norm_tape head;
-	float *logits;                   /* (B, A) */
+	float *logits; /* (B, A) */
 	struct backward_tape backward;
 };
 
@@ -117,7 +117,8 @@ tape_dropout(const struct model *model, const struct pass *pass, uint32_t site, 
 		                 .seed = pass->seed,
 		                 .step = pass->step,
 		                 .site = site,
-		                 .stride = (uint32_t)(side == LANGUAGE ? model->cfg->max_tokens : model->cfg->objects) };
+		                 .stride =
+		                         (uint32_t)(side == LANGUAGE ? model->cfg->max_tokens : model->cfg->objects) };
 }
 
 #endif

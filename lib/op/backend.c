@@ -21,7 +21,8 @@ beside(char *path, size_t size, const char *file, struct err *err)
 	if (!dladdr((const void *)(uintptr_t)backend_open, &info) || !info.dli_fname)
 		return err_set(err, "cannot tell where libvqa.so lies");
 	slash = strrchr(info.dli_fname, '/');
-	if (snprintf(path, size, "%.*s%s", slash ? (int)(slash - info.dli_fname + 1) : 0, info.dli_fname, file) >= (int)size)
+	if (snprintf(path, size, "%.*s%s", slash ? (int)(slash - info.dli_fname + 1) : 0, info.dli_fname, file) >=
+	    (int)size)
 		return err_set(err, "the path of '%s' is too long", file);
 	return 0;
 }

@@ -163,7 +163,7 @@ struct attention {
  */
 struct attention_backward {
 	float *dq, *dk, *dv, *dalpha;
-	const float *dout; /* (Nq, H W), row stride out_stride */
+	const float *dout;               /* (Nq, H W), row stride out_stride */
 	const struct attention *forward; /* the same as at forward, stats with it; out and probs are not read */
 };
 

@@ -30,7 +30,8 @@ element_of(const msgpack_object_map *record, const char *key, size_t n, int in_a
 			const msgpack_object *dtype = &record->ptr[k].val;
 
 			if (record->ptr[k].key.type != MSGPACK_OBJECT_STR || record->ptr[k].key.via.str.size != 5 ||
-			    memcmp(record->ptr[k].key.via.str.ptr, "dtype", 5) != 0 || dtype->type != MSGPACK_OBJECT_MAP)
+			    memcmp(record->ptr[k].key.via.str.ptr, "dtype", 5) != 0 ||
+			    dtype->type != MSGPACK_OBJECT_MAP)
 				continue;
 			for (uint32_t j = 0; j < dtype->via.map.size; j++) {
 				const msgpack_object_kv *kv = &dtype->via.map.ptr[j];

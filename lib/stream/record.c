@@ -72,16 +72,16 @@ scan_fault(const struct rec_in *in, enum scan_result result, const struct scan *
 
 	switch (result) {
 	case SCAN_OBJECTS:
-		return err_set(err, "%s: record %lld: more than %d values, the most a record may hold", in->name, number,
-		               OBJECTS_MAX);
+		return err_set(err, "%s: record %lld: more than %d values, the most a record may hold", in->name,
+		               number, OBJECTS_MAX);
 	case SCAN_DEPTH:
 		return err_set(err, "%s: record %lld: nested deeper than %d levels", in->name, number, DEPTH_MAX);
 	case SCAN_SIZE:
-		return err_set(err, "%s: record %lld: longer than %d bytes, the most a record may have", in->name, number,
-		               RECORD_MAX);
+		return err_set(err, "%s: record %lld: longer than %d bytes, the most a record may have", in->name,
+		               number, RECORD_MAX);
 	default:
-		return err_set(err, "%s: record %lld: byte %zu is 0x%02x, which is no msgpack", in->name, number, scan->at,
-		               in->buf[in->begin + scan->at]);
+		return err_set(err, "%s: record %lld: byte %zu is 0x%02x, which is no msgpack", in->name, number,
+		               scan->at, in->buf[in->begin + scan->at]);
 	}
 }
 
@@ -99,8 +99,8 @@ gather(struct rec_in *in, size_t *length, struct err *err)
 		/* Every record is a map, so the first byte tells text and noise. */
 		if (in->end > in->begin && in->count == 0 && (in->buf[in->begin] & 0xf0) != 0x80 &&
 		    in->buf[in->begin] != 0xde && in->buf[in->begin] != 0xdf)
-			return err_set(err, "%s: not a stream: its first byte is 0x%02x, expected a msgpack map", in->name,
-			               in->buf[in->begin]);
+			return err_set(err, "%s: not a stream: its first byte is 0x%02x, expected a msgpack map",
+			               in->name, in->buf[in->begin]);
 		if (result == SCAN_WHOLE)
 			return 1;
 		if (result != SCAN_MORE)
@@ -144,7 +144,8 @@ unpack(struct rec_in *in, size_t length, struct err *err)
 	if (in->rec.type != MSGPACK_OBJECT_MAP)
 		return err_set(err, "%s: record %lld: not a map", in->name, (long long)in->count);
 	if (!rec_get(in, "type") || rec_get(in, "type")->type != MSGPACK_OBJECT_STR)
-		return err_set(err, "%s: record %lld: 'type' is missing, expected a string", in->name, (long long)in->count);
+		return err_set(err, "%s: record %lld: 'type' is missing, expected a string", in->name,
+		               (long long)in->count);
 	return 0;
 }
 
@@ -223,8 +224,9 @@ rec_fault(const struct rec_in *in, struct err *err, const char *fmt, ...)
 static int
 missing(const struct rec_in *in, const char *key, const char *expected, struct err *err)
 {
-	return rec_fault(in, err, rec_get(in, key) ? "'%s' has another type, expected %s" : "'%s' is missing, expected %s",
-	                 key, expected);
+	return rec_fault(in, err,
+	                 rec_get(in, key) ? "'%s' has another type, expected %s" : "'%s' is missing, expected %s", key,
+	                 expected);
 }
 
 int
@@ -268,7 +270,11 @@ is_utf8(const char *text, size_t n)
 
 	for (size_t i = 0; i < n;) {
 		static const uint32_t least[] = { 1, 0x80, 0x800, 0x10000 };
-		int more = s[i] < 0x80 ? 0 : s[i] >= 0xc2 && s[i] < 0xe0 ? 1 : (s[i] & 0xf0) == 0xe0 ? 2 : (s[i] & 0xf8) == 0xf0 ? 3 : -1;
+		int more = s[i] < 0x80                   ? 0
+		           : s[i] >= 0xc2 && s[i] < 0xe0 ? 1
+		           : (s[i] & 0xf0) == 0xe0       ? 2
+		           : (s[i] & 0xf8) == 0xf0       ? 3
+		                                         : -1;
 		uint32_t c;
 
 		if (more < 0 || n - i <= (size_t)more)
@@ -416,8 +422,8 @@ rec_keep(struct rec_out *out, const struct rec_in *in)
 int
 rec_send(struct rec_out *out, struct err *err)
 {
-	uint8_t head[5] = { 0xdf, (uint8_t)(out->fields >> 24), (uint8_t)(out->fields >> 16), (uint8_t)(out->fields >> 8),
-		            (uint8_t)out->fields };
+	uint8_t head[5] = { 0xdf, (uint8_t)(out->fields >> 24), (uint8_t)(out->fields >> 16),
+		            (uint8_t)(out->fields >> 8), (uint8_t)out->fields };
 	size_t n = 5;
 
 	if (out->bad)
@@ -429,7 +435,9 @@ rec_send(struct rec_out *out, struct err *err)
 		n = 1;
 	}
 	return write_fully(out->fd, head, n, out->name, err) ||
-	                       write_fully(out->fd, out->body.data, out->body.size, out->name, err) ? -1 : 0;
+	                       write_fully(out->fd, out->body.data, out->body.size, out->name, err)
+	               ? -1
+	               : 0;
 }
 
 int

@@ -20,11 +20,11 @@ enum { RECORD_MAX = 64 << 20, OBJECTS_MAX = 1 << 20, DEPTH_MAX = 16 };
 
 struct rec_in {
 	int fd;
-	const char *name;  /* of the file, for messages; "stdin" */
-	uint8_t *buf;      /* bytes read and not yet consumed: buf[begin, end) */
+	const char *name; /* of the file, for messages; "stdin" */
+	uint8_t *buf;     /* bytes read and not yet consumed: buf[begin, end) */
 	size_t begin, end, size;
-	int64_t count;     /* records read so far */
-	int state;         /* nothing read yet, inside, after the end record */
+	int64_t count; /* records read so far */
+	int state;     /* nothing read yet, inside, after the end record */
 	msgpack_zone zone;
 	msgpack_object rec; /* the current record, a map */
 };
@@ -35,8 +35,8 @@ struct rec_out {
 	msgpack_sbuffer body; /* the fields of the record being made */
 	msgpack_packer pack;
 	uint32_t fields;
-	int bad;              /* a field could not be packed: told by rec_send() */
-	char keys[32][32];    /* their names, so that rec_keep() leaves them out */
+	int bad;           /* a field could not be packed: told by rec_send() */
+	char keys[32][32]; /* their names, so that rec_keep() leaves them out */
 };
 
 /* Returns 0, or -1 when fd is a terminal that is being written to is left to the caller (refuse_terminal). */

@@ -20,8 +20,8 @@ enum scan_result {
 };
 
 struct scan {
-	size_t at;                     /* bytes understood so far; the scan goes on from here when more have come */
-	uint64_t left[DEPTH_MAX];      /* values still to come at each level */
+	size_t at;                /* bytes understood so far; the scan goes on from here when more have come */
+	uint64_t left[DEPTH_MAX]; /* values still to come at each level */
 	int depth;
 	uint32_t objects;
 };

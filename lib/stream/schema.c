@@ -24,7 +24,8 @@ label_read(const struct rec_in *in, const msgpack_object *label, struct err *err
 			return rec_fault(in, err, "'label' has a key that is no string, expected an answer");
 		if (!(score >= 0 && score <= 1))
 			return rec_fault(in, err, "'label' of answer '%.*s' is no number from 0 to 1",
-			                 (int)(kv->key.via.str.size < 64 ? kv->key.via.str.size : 64), kv->key.via.str.ptr);
+			                 (int)(kv->key.via.str.size < 64 ? kv->key.via.str.size : 64),
+			                 kv->key.via.str.ptr);
 	}
 	return 0;
 }
@@ -35,8 +36,8 @@ question_read(const struct rec_in *in, struct question *q, struct err *err)
 	size_t T;
 
 	*q = (struct question){ .label = rec_get(in, "label") };
-	if (rec_int(in, "id", INT64_MIN, INT64_MAX, &q->id, err) || rec_text(in, "image", &q->image, &q->image_n, err) ||
-	    rec_i32(in, "tokens", &q->tokens, &T, err))
+	if (rec_int(in, "id", INT64_MIN, INT64_MAX, &q->id, err) ||
+	    rec_text(in, "image", &q->image, &q->image_n, err) || rec_i32(in, "tokens", &q->tokens, &T, err))
 		return -1;
 	if (T < 1 || T > TOKENS_MAX)
 		return rec_fault(in, err, "'tokens' has %zu tokens, expected 1 to %d", T, TOKENS_MAX);
@@ -60,7 +61,8 @@ features_f16(const struct rec_in *in, struct err *err)
 		const msgpack_object_str *key = &dtype->via.map.ptr[i].key.via.str;
 		const msgpack_object *val = &dtype->via.map.ptr[i].val;
 
-		if (dtype->via.map.ptr[i].key.type != MSGPACK_OBJECT_STR || key->size != 8 || memcmp(key->ptr, "features", 8))
+		if (dtype->via.map.ptr[i].key.type != MSGPACK_OBJECT_STR || key->size != 8 ||
+		    memcmp(key->ptr, "features", 8))
 			continue;
 		if (val->type == MSGPACK_OBJECT_STR && val->via.str.size == 3 && !memcmp(val->via.str.ptr, "f16", 3))
 			return 1;
@@ -120,20 +122,24 @@ image_read(const struct rec_in *in, struct image_rec *image, struct err *err)
 	if (image->f16 < 0 || boxes_read(in, image, err))
 		return -1;
 	if (!features || features->type != MSGPACK_OBJECT_BIN)
-		return rec_fault(in, err, features ? "'features' has another type, expected float values (bin)"
-		                                   : "'features' is missing, expected float values (bin)");
+		return rec_fault(in, err,
+		                 features ? "'features' has another type, expected float values (bin)"
+		                          : "'features' is missing, expected float values (bin)");
 	size = features->via.bin.size;
 	row = (size_t)n * (image->f16 ? 2 : 4);
 	if (!size || size % row)
-		return rec_fault(in, err, "image '%.*s': 'features' has %zu bytes, expected a multiple of %zu for %d regions",
+		return rec_fault(in, err,
+		                 "image '%.*s': 'features' has %zu bytes, expected a multiple of %zu for %d regions",
 		                 (int)image->id_n, image->id, size, row, image->n);
 	image->features = features->via.bin.ptr;
 	image->width = (int64_t)(size / row);
 	for (size_t i = 0; i < (size_t)image->n * (size_t)image->width; i++)
 		if (!isfinite(feature(image, i)))
-			return rec_fault(in, err, "image '%.*s': feature of region %zu, column %zu is %g, expected a finite number",
-			                 (int)image->id_n, image->id, i / (size_t)image->width, i % (size_t)image->width,
-			                 (double)feature(image, i));
+			return rec_fault(
+				in, err,
+				"image '%.*s': feature of region %zu, column %zu is %g, expected a finite number",
+				(int)image->id_n, image->id, i / (size_t)image->width, i % (size_t)image->width,
+				(double)feature(image, i));
 	return 0;
 }
 

@@ -8,7 +8,7 @@
 
 extern const char *program_name; /* set by opt_parse */
 
-void die(const struct err *err) __attribute__((noreturn));                        /* exit 1 */
+void die(const struct err *err) __attribute__((noreturn));                            /* exit 1 */
 void die_words(const char *fmt, ...) __attribute__((format(printf, 1, 2), noreturn)); /* exit 1 */
 void die_usage(const char *fmt, ...) __attribute__((format(printf, 1, 2), noreturn)); /* exit 2 */
 /* For threads: the line, and the end of the process without its atexit handlers. */

@@ -101,7 +101,8 @@ take(const struct opt *o, const char *form, const char *text)
 		break;
 	case OPT_T_INT:
 		if (parse_int(text, (int64_t)o->low, (int64_t)o->high, o->value))
-			die_usage("option %s: '%s' is not a whole number from %.0f to %.0f", form, text, o->low, o->high);
+			die_usage("option %s: '%s' is not a whole number from %.0f to %.0f", form, text, o->low,
+			          o->high);
 		break;
 	case OPT_T_REAL:
 		if (parse_real(text, o->low, o->high, o->value))
@@ -210,8 +211,10 @@ opt_parse(const struct program *program, int argc, char **argv)
 			parse_letters(program, argc, argv, &i);
 	}
 	if (argc - i < program->least)
-		die_usage("too few operands: found %d, expected %s; see %s --help", argc - i, program->operands, program->name);
+		die_usage("too few operands: found %d, expected %s; see %s --help", argc - i, program->operands,
+		          program->name);
 	if (program->most >= 0 && argc - i > program->most)
-		die_usage("too many operands: '%s' was not expected; see %s --help", argv[i + program->most], program->name);
+		die_usage("too many operands: '%s' was not expected; see %s --help", argv[i + program->most],
+		          program->name);
 	return i;
 }

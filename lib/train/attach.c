@@ -85,10 +85,9 @@ receive_message(int fd, struct message *message, int *passed)
 		struct cmsghdr align;
 	} control;
 	struct iovec part = { message, sizeof *message };
-	struct msghdr m = { .msg_iov = &part,
-		            .msg_iovlen = 1,
-		            .msg_control = control.bytes,
-		            .msg_controllen = sizeof control.bytes };
+	struct msghdr m = {
+		.msg_iov = &part, .msg_iovlen = 1, .msg_control = control.bytes, .msg_controllen = sizeof control.bytes
+	};
 	struct cmsghdr *c;
 	ssize_t got;
 
@@ -242,7 +241,8 @@ owner_open(struct owner *o, const struct share *share, int64_t step, attach_lost
 		return -1;
 	snprintf(o->socket, sizeof o->socket, "vqa-%s", name);
 	o->listener = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
-	if (o->listener < 0 || bind(o->listener, (struct sockaddr *)&at, address(&at, o->socket)) || listen(o->listener, 8))
+	if (o->listener < 0 || bind(o->listener, (struct sockaddr *)&at, address(&at, o->socket)) ||
+	    listen(o->listener, 8))
 		return err_sys(err, "cannot listen for the other training programs");
 	pthread_mutex_init(&o->lock, NULL);
 	pthread_cond_init(&o->changed, NULL);
@@ -308,8 +308,8 @@ member_thread(void *user)
 }
 
 int
-member_join(struct member *m, struct share *share, const char *socket_name, const char *key, const char *role, int commits,
-            attach_lost *lost, struct err *err)
+member_join(struct member *m, struct share *share, const char *socket_name, const char *key, const char *role,
+            int commits, attach_lost *lost, struct err *err)
 {
 	struct message hello = { .magic = MAGIC, .type = HELLO, .commits = commits }, welcome;
 	struct sockaddr_un at;
@@ -322,11 +322,13 @@ member_join(struct member *m, struct share *share, const char *socket_name, cons
 	snprintf(hello.role, sizeof hello.role, "%s", role);
 	m->fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
 	if (m->fd < 0 || connect(m->fd, (struct sockaddr *)&at, address(&at, socket_name)))
-		return err_sys(err, "cannot reach the vqa-forward that the header names: is it running on this machine?");
-	if (send_message(m->fd, &hello, -1) || receive_message(m->fd, &welcome, &passed) != 1 || welcome.type != WELCOME ||
-	    passed < 0)
-		return err_set(err, commits ? "vqa-forward refused: another program commits the steps already, or it ended"
-		                            : "vqa-forward refused, or it ended");
+		return err_sys(err,
+		               "cannot reach the vqa-forward that the header names: is it running on this machine?");
+	if (send_message(m->fd, &hello, -1) || receive_message(m->fd, &welcome, &passed) != 1 ||
+	    welcome.type != WELCOME || passed < 0)
+		return err_set(err,
+		               commits ? "vqa-forward refused: another program commits the steps already, or it ended"
+		                       : "vqa-forward refused, or it ended");
 	if (share_map(share, passed, &welcome.plan, err))
 		return -1;
 	errno = pthread_create(&m->thread, NULL, member_thread, m);

@@ -15,8 +15,8 @@ struct batch_record {
 
 int batch_record_read(struct batch_record *batch, const struct rec_in *in, struct err *err);
 /* A (questions, answers) f32 field, copied to out. */
-int batch_record_matrix(const struct rec_in *in, const struct batch_record *batch, const char *key, int answers, float *out,
-                        struct err *err);
+int batch_record_matrix(const struct rec_in *in, const struct batch_record *batch, const char *key, int answers,
+                        float *out, struct err *err);
 
 /* Socket and key (at least 64 and 64 bytes), checkpoint's path (4096). */
 int header_read_text(const struct rec_in *in, const char *key, char *out, size_t size, struct err *err);

@@ -100,12 +100,14 @@ begin_stream(struct feed *f, int64_t *skip, struct err *err)
 
 		if (got <= 0)
 			return got ? err_prefix(err, "%s", f->ckpt->path)
-			           : err_set(err, "%s: no snapshot of a run; give the file itself to begin with its weights",
+			           : err_set(err,
+			                     "%s: no snapshot of a run; give the file itself to begin with its weights",
 			                     f->ckpt->path);
 		if (check_resumed(f, copy, err))
 			return -1;
 		if (f->run.taken && at_source > f->run.taken * f->batch)
-			return err_set(err, "the stream leaves out %lld questions, but the snapshot has only %lld of them",
+			return err_set(err,
+			               "the stream leaves out %lld questions, but the snapshot has only %lld of them",
 			               (long long)at_source, (long long)(f->run.taken * f->batch));
 		*skip = f->run.taken ? f->run.taken * f->batch - at_source : 0;
 	} else {

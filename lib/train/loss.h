@@ -9,7 +9,7 @@
 #include "model/collect.h"
 
 struct loss {
-	double bce;   /* sum over answers, mean over questions (reference: BCEWithLogitsLoss's mean times the answers) */
+	double bce; /* sum over answers, mean over questions (reference: BCEWithLogitsLoss's mean times the answers) */
 	double right; /* sum over questions of the target's score of the largest logit */
 };
 

@@ -9,7 +9,8 @@
 #include "model/model.h"
 
 /* The reference's constants (optimizers/lamb.py), and torch's AdamW eps. */
-static const double BETA1 = 0.9, BETA2 = 0.999, LAMB_EPS = 1e-6, LAMB_MIN_TRUST = 0.25, ADAMW_EPS = 1e-8, CLIP_EPS = 1e-6;
+static const double BETA1 = 0.9, BETA2 = 0.999, LAMB_EPS = 1e-6, LAMB_MIN_TRUST = 0.25, ADAMW_EPS = 1e-8,
+		    CLIP_EPS = 1e-6;
 static const float ALPHA_LOW = 1.01f, ALPHA_HIGH = 2;
 
 int

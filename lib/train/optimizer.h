@@ -15,14 +15,14 @@ enum schedule { SCHEDULE_CYCLIC, SCHEDULE_CONSTANT, SCHEDULE_LINEAR };
 struct optimizer_settings {
 	enum optimizer_kind kind;
 	enum schedule schedule;
-	double lr, max_lr;      /* cyclic and linear go between them */
-	int64_t step_size;      /* steps from lr to max_lr */
-	int64_t total;          /* linear: steps until lr is reached again */
+	double lr, max_lr; /* cyclic and linear go between them */
+	int64_t step_size; /* steps from lr to max_lr */
+	int64_t total;     /* linear: steps until lr is reached again */
 	double weight_decay;
-	double clip;            /* largest norm of all gradients together; 0: off */
-	int64_t lookahead;      /* steps between syncs; 0: off */
+	double clip;       /* largest norm of all gradients together; 0: off */
+	int64_t lookahead; /* steps between syncs; 0: off */
 	double lookahead_alpha;
-	int keep_alphas;        /* in [1.01, 2] after each step; the reference lets them go */
+	int keep_alphas; /* in [1.01, 2] after each step; the reference lets them go */
 };
 
 struct optimizer {

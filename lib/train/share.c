@@ -29,7 +29,8 @@ make_plan(struct share_plan *plan, struct image layout[2], uint8_t *headers[2], 
 		return -1;
 	image_begin(&layout[1]);
 	for (int i = 0; i < params->n; i++)
-		if (image_add(&layout[1], params->list[i].name, DTYPE_F32, params->list[i].dims, params->list[i].shape, err))
+		if (image_add(&layout[1], params->list[i].name, DTYPE_F32, params->list[i].dims, params->list[i].shape,
+		              err))
 			return -1;
 	for (int i = 0; i < 2; i++)
 		if (image_layout(&layout[i], &headers[i], &header_bytes[i], err))
@@ -70,7 +71,8 @@ bind(struct share *share, float ***out, uint64_t at, uint64_t size, struct err *
 		const struct tensor *t = image_find(&image, share->params.list[i].name);
 
 		if (!t || t->bytes != share->params.list[i].n * sizeof(float))
-			bad = err_set(err, "shared memory: tensor '%s' is missing or has another size", share->params.list[i].name);
+			bad = err_set(err, "shared memory: tensor '%s' is missing or has another size",
+			              share->params.list[i].name);
 		else
 			(*out)[i] = image_data(&image, t);
 	}
@@ -87,9 +89,9 @@ bind_all(struct share *share, struct err *err)
 
 	if (image_parse(&image, share->base + p->weights, p->weights_size, "shared memory", err))
 		return -1;
-	bad = !image_meta(&image, "vqa.config")
-	              ? err_set(err, "shared memory: no vqa.config")
-	              : config_parse(&share->config, image_meta(&image, "vqa.config"), image_meta(&image, "vqa.answers"), err);
+	bad = !image_meta(&image, "vqa.config") ? err_set(err, "shared memory: no vqa.config")
+	                                        : config_parse(&share->config, image_meta(&image, "vqa.config"),
+	                                                       image_meta(&image, "vqa.answers"), err);
 	image_close(&image);
 	if (bad || params_make(&share->params, &share->config, err))
 		return -1;
@@ -128,7 +130,8 @@ share_create(struct share *share, const struct checkpoint *ckpt, int batch, cons
 		share->fd = memfd_create("vqa", MFD_CLOEXEC | MFD_ALLOW_SEALING);
 		if (share->fd < 0 || ftruncate(share->fd, (off_t)share->plan.size) ||
 		    fcntl(share->fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL))
-			bad = err_sys(err, "shared memory of %llu bytes: cannot make", (unsigned long long)share->plan.size);
+			bad = err_sys(err, "shared memory of %llu bytes: cannot make",
+			              (unsigned long long)share->plan.size);
 	}
 	bad = bad || map(share, err);
 	if (!bad) {
@@ -170,7 +173,8 @@ share_model(struct share *share, struct model *model, const struct op *op, struc
 		return -1;
 	if (share->plan.tape + model_tape_bytes(model) > share->plan.size) {
 		model_close(model);
-		return err_set(err, "shared memory: the tape is smaller than this program's plan, another version of vqa?");
+		return err_set(err,
+		               "shared memory: the tape is smaller than this program's plan, another version of vqa?");
 	}
 	for (int i = 0; i < share->params.n; i++) {
 		model->weights[i] = share->weights[i];

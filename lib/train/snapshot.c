@@ -226,8 +226,8 @@ snapshot_save(const char *folder, struct run_state *run, const struct config *co
 	int bad;
 
 	make_id(run, params, weights);
-	if (join(last, folder, "LAST.safetensors", err) ||
-	    join(next, folder, "LAST.optimizer.next", err) || join(final, folder, "LAST.optimizer", err))
+	if (join(last, folder, "LAST.safetensors", err) || join(next, folder, "LAST.optimizer.next", err) ||
+	    join(final, folder, "LAST.optimizer", err))
 		return -1;
 	state = format(run);
 	if (!state)

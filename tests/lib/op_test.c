@@ -95,7 +95,8 @@ struct function {
 };
 
 static void
-differences(const char *what, const struct function *f, const float *const *in, const float *w, int input, const float *ours)
+differences(const char *what, const struct function *f, const float *const *in, const float *w, int input,
+            const float *ours)
 {
 	double *x[8], *low = calloc(f->out_n, sizeof *low), *high = calloc(f->out_n, sizeof *high);
 	double *want = calloc(f->in_n[input], sizeof *want);
@@ -141,7 +142,7 @@ struct ragged {
 };
 
 static const struct ragged shapes[] = {
-	{ 1, { 0, 1 }, 1 },         { 1, { 0, 1 }, 7 },          { 2, { 0, 1, 6 }, 16 },
+	{ 1, { 0, 1 }, 1 },        { 1, { 0, 1 }, 7 },          { 2, { 0, 1, 6 }, 16 },
 	{ 3, { 0, 3, 4, 9 }, 33 }, { 3, { 0, 5, 41, 48 }, 24 },
 };
 enum { SHAPES = sizeof shapes / sizeof *shapes };
@@ -152,7 +153,8 @@ rows_of(const struct ragged *s)
 	return (struct rows){ s->n, s->off };
 }
 
-static const struct dropout drops[] = { { 0 }, { .p = 0.3f, .seed = 0x123456789abcdef, .step = 7, .site = 3, .stride = 40 } };
+static const struct dropout drops[] = { { 0 },
+	                                { .p = 0.3f, .seed = 0x123456789abcdef, .step = 7, .site = 3, .stride = 40 } };
 
 /* What dropout multiplies element `column` of a row with, from its definition. */
 static double
@@ -203,14 +205,18 @@ linear_double(double *out, double *const *in, const void *shape)
 static void
 test_linear(void **state)
 {
-	static const struct linear_shape table[] = { { 1, 1, 1, ACT_NONE },   { 3, 5, 7, ACT_GELU },  { 17, 33, 9, ACT_TANH },
-		                                     { 36, 16, 48, ACT_GELU }, { 5, 64, 3, ACT_NONE } };
+	static const struct linear_shape table[] = { { 1, 1, 1, ACT_NONE },
+		                                     { 3, 5, 7, ACT_GELU },
+		                                     { 17, 33, 9, ACT_TANH },
+		                                     { 36, 16, 48, ACT_GELU },
+		                                     { 5, 64, 3, ACT_NONE } };
 
 	(void)state;
 	for (size_t t = 0; t < sizeof table / sizeof *table; t++) {
 		const struct linear_shape *s = &table[t];
 		size_t in_n = (size_t)(s->N * s->I), w_n = (size_t)(s->O * s->I), out_n = (size_t)(s->N * s->O);
-		float *in = values(in_n, 1), *weight = values(w_n, 2), *bias = values((size_t)s->O, 3), *out = values(out_n, 4);
+		float *in = values(in_n, 1), *weight = values(w_n, 2), *bias = values((size_t)s->O, 3),
+		      *out = values(out_n, 4);
 		float *pre = values(out_n, 5), *d = values(out_n, 6), *w = values(out_n, 6);
 		float *din = values(in_n, 7), *dw = values(w_n, 8), *db = values((size_t)s->O, 9);
 		const float *all[] = { in, weight, bias };
@@ -219,7 +225,8 @@ test_linear(void **state)
 
 		op->linear(&(struct linear){ out, pre, in, weight, bias, s->N, s->I, s->O, s->act });
 		forward("linear", &f, all, out);
-		op->activation_backward(&(struct activation_backward){ d, s->act == ACT_TANH ? out : pre, out_n, s->act });
+		op->activation_backward(
+			&(struct activation_backward){ d, s->act == ACT_TANH ? out : pre, out_n, s->act });
 		op->linear_backward(&back);
 		differences("linear by in", &f, all, w, 0, din);
 		differences("linear by weight", &f, all, w, 1, dw);
@@ -233,7 +240,8 @@ test_linear(void **state)
 			dw[i] /= 2;
 		differences("linear by in, added", &f, all, w, 0, din);
 		differences("linear by weight, added", &f, all, w, 1, dw);
-		free(in), free(weight), free(bias), free(out), free(pre), free(d), free(w), free(din), free(dw), free(db);
+		free(in), free(weight), free(bias), free(out), free(pre), free(d), free(w), free(din), free(dw),
+			free(db);
 	}
 }
 
@@ -273,16 +281,19 @@ test_layernorm(void **state)
 			struct norm_shape s = { shapes[t], drops[k] };
 			int D = s.rows.D;
 			size_t N = (size_t)s.rows.off[s.rows.n], n = N * (size_t)D;
-			float *in = values(n, 1), *residual = values(n, 2), *gain = values((size_t)D, 3), *bias = values((size_t)D, 4);
+			float *in = values(n, 1), *residual = values(n, 2), *gain = values((size_t)D, 3),
+			      *bias = values((size_t)D, 4);
 			float *out = values(n, 5), *xhat = values(n, 6), *rstd = values(N, 7), *w = values(n, 8);
-			float *din = values(n, 9), *dres = values(n, 9), *dgain = values((size_t)D, 9), *dbias = values((size_t)D, 9);
+			float *din = values(n, 9), *dres = values(n, 9), *dgain = values((size_t)D, 9),
+			      *dbias = values((size_t)D, 9);
 			const float *all[] = { in, residual, gain, bias };
 			struct function f = { norm_double, &s, n, { n, n, (size_t)D, (size_t)D }, 4 };
-			struct layernorm_backward back = { din, dres, dgain, dbias,           w, xhat, rstd,
-				                           gain, rows_of(&s.rows), D, s.drop, 0, 0 };
+			struct layernorm_backward back = {
+				din, dres, dgain, dbias, w, xhat, rstd, gain, rows_of(&s.rows), D, s.drop, 0, 0
+			};
 
-			op->layernorm(
-			        &(struct layernorm){ out, xhat, rstd, in, residual, gain, bias, rows_of(&s.rows), D, s.drop });
+			op->layernorm(&(struct layernorm){ out, xhat, rstd, in, residual, gain, bias, rows_of(&s.rows),
+			                                   D, s.drop });
 			forward("layernorm", &f, all, out);
 			op->layernorm_backward(&back);
 			differences("layernorm by in", &f, all, w, 0, din);
@@ -297,7 +308,8 @@ test_layernorm(void **state)
 				dgain[i] /= 2;
 			differences("layernorm by residual, added", &f, all, w, 1, dres);
 			differences("layernorm by gain, added", &f, all, w, 2, dgain);
-			free(in), free(residual), free(gain), free(bias), free(out), free(xhat), free(rstd), free(w), free(din);
+			free(in), free(residual), free(gain), free(bias), free(out), free(xhat), free(rstd), free(w),
+				free(din);
 			free(dres), free(dgain), free(dbias);
 		}
 }
@@ -323,7 +335,8 @@ test_average(void **state)
 		for (int k = 0; k < 2; k++) {
 			struct norm_shape s = { shapes[t], drops[k] };
 			size_t n = (size_t)(s.rows.off[s.rows.n] * s.rows.D);
-			float *a = values(n, 1), *b = values(n, 2), *out = values(n, 3), *w = values(n, 4), *d = values(n, 5);
+			float *a = values(n, 1), *b = values(n, 2), *out = values(n, 3), *w = values(n, 4),
+			      *d = values(n, 5);
 			const float *all[] = { a, b };
 			struct function f = { average_double, &s, n, { n, n }, 2 };
 
@@ -409,7 +422,8 @@ attention_double(double *out, double *const *in, const void *shape)
 				for (int j = 0; j < Tk; j++) {
 					p[j] = 0;
 					for (int w = 0; w < s->W; w++)
-						p[j] += in[0][i * D + h * s->W + w] * in[1][(k0 + j) * D + h * s->W + w] / sqrt(s->W);
+						p[j] += in[0][i * D + h * s->W + w] *
+						        in[1][(k0 + j) * D + h * s->W + w] / sqrt(s->W);
 				}
 				if (s->kind == ATT_SOFTMAX)
 					softmax_double(p, Tk);
@@ -418,8 +432,8 @@ attention_double(double *out, double *const *in, const void *shape)
 				for (int w = 0; w < s->W; w++) {
 					out[i * D + h * s->W + w] = 0;
 					for (int j = 0; j < Tk; j++)
-						out[i * D + h * s->W + w] +=
-						        p[j] * kept(&s->drop, row, j) * in[2][(k0 + j) * D + h * s->W + w];
+						out[i * D + h * s->W + w] += p[j] * kept(&s->drop, row, j) *
+						                             in[2][(k0 + j) * D + h * s->W + w];
 				}
 			}
 }
@@ -453,7 +467,8 @@ check_attention(const struct attention_shape *s)
 
 	op->attention(&a);
 	forward("attention", &f, all, out);
-	op->attention_backward(&(struct attention_backward){ dq, dk, dv, s->kind == ATT_ENTMAX ? dalpha : NULL, w, &a });
+	op->attention_backward(
+		&(struct attention_backward){ dq, dk, dv, s->kind == ATT_ENTMAX ? dalpha : NULL, w, &a });
 	differences("attention by q", &f, all, w, 0, dq);
 	differences("attention by k", &f, all, w, 1, dk);
 	differences("attention by v", &f, all, w, 2, dv);
@@ -480,8 +495,10 @@ test_attention(void **state)
 	for (size_t t = 0; t < sizeof table / sizeof *table; t++)
 		for (int kind = 0; kind < 2; kind++)
 			for (int d = 0; d < 2; d++) {
-				struct attention_shape s = { table[t].q, table[t].k, table[t].H, table[t].W,
-					                     kind ? ATT_ENTMAX : ATT_SOFTMAX, drops[d] };
+				struct attention_shape s = {
+					table[t].q, table[t].k, table[t].H, table[t].W, kind ? ATT_ENTMAX : ATT_SOFTMAX,
+					drops[d]
+				};
 
 				check_attention(&s);
 			}
@@ -544,14 +561,16 @@ static void
 check_entmax(const struct image *image, int k)
 {
 	int d = 1;
-	const double *X = golden(image, k, "X", &d), *alpha = golden(image, k, "alpha", NULL), *Y = golden(image, k, "Y", NULL);
+	const double *X = golden(image, k, "X", &d), *alpha = golden(image, k, "alpha", NULL),
+		     *Y = golden(image, k, "Y", NULL);
 	const double *dY = golden(image, k, "dY", NULL), *dX = golden(image, k, "dX", NULL);
 	const double *dalpha = golden(image, k, "dalpha", NULL);
 
 	for (int row = 0; row < 8; row++) {
 		const struct ragged q = { 1, { 0, 1 }, 1 }, keys = { 1, { 0, d }, 1 };
 		float one = 1, a = (float)alpha[row], out, stats[2], dq, da = 0, w = 1;
-		float *x = calloc((size_t)d, sizeof *x), *v = calloc((size_t)d, sizeof *v), *probs = calloc((size_t)d, sizeof *v);
+		float *x = calloc((size_t)d, sizeof *x), *v = calloc((size_t)d, sizeof *v),
+		      *probs = calloc((size_t)d, sizeof *v);
 		float *dk = calloc((size_t)d, sizeof *dk), *dv = calloc((size_t)d, sizeof *dv);
 		struct attention at = { .out = &out,
 			                .stats = stats,
@@ -620,7 +639,8 @@ test_embedding(void **state)
 		for (int i = 0; i < 5; i++) {
 			int index = r < 3 ? r : r - 3;
 
-			want[5 * r + i] = (double)word[5 * ids[r] + i] + (double)position[5 * index + i] + (double)type[i];
+			want[5 * r + i] =
+				(double)word[5 * ids[r] + i] + (double)position[5 * index + i] + (double)type[i];
 			if (ids[r])
 				want_word[5 * ids[r] + i] += (double)w[5 * r + i];
 			if (index)
@@ -722,9 +742,11 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_linear),        cmocka_unit_test(test_layernorm),     cmocka_unit_test(test_average),
-		cmocka_unit_test(test_attention),     cmocka_unit_test(test_probabilities), cmocka_unit_test(test_entmax_golden),
-		cmocka_unit_test(test_embedding),     cmocka_unit_test(test_gather),        cmocka_unit_test(test_optimizer),
+		cmocka_unit_test(test_linear),        cmocka_unit_test(test_layernorm),
+		cmocka_unit_test(test_average),       cmocka_unit_test(test_attention),
+		cmocka_unit_test(test_probabilities), cmocka_unit_test(test_entmax_golden),
+		cmocka_unit_test(test_embedding),     cmocka_unit_test(test_gather),
+		cmocka_unit_test(test_optimizer),
 	};
 
 	return cmocka_run_group_tests(tests, load, NULL);

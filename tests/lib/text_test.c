@@ -283,7 +283,7 @@ static void
 test_limits(void **state)
 {
 	static const char good[] = "[{\"question_id\": -7, \"img_id\": 1, \"sent\": \"\\u00e9 \\\"?\", \"label\": "
-	                           "{\"a\": 0.3}}, {\"question_id\": 2, "
+				   "{\"a\": 0.3}}, {\"question_id\": 2, "
 				   "\"img_id\": \"x\", \"sent\": \"\"}]";
 	static const char fields[] = "\"question_id\":1,\"img_id\":\"a\",\"sent\":\"abc\"}]";
 	static char big[2 * ENTRY_MAX];

@@ -244,8 +244,8 @@ backward(const struct attention_backward *g, const struct part *p)
 			cpu_drop(factor, p->Tk, &a->drop, drop_row(p, i));
 		for (int j = 0; j < p->Tk; j++) {
 			if (x[j] * factor[j] != 0)
-				add_scaled(g->dv + (size_t)(p->k0 + j) * (size_t)a->v_stride + (size_t)p->head * W, dout,
-				           x[j] * factor[j], a->W);
+				add_scaled(g->dv + (size_t)(p->k0 + j) * (size_t)a->v_stride + (size_t)p->head * W,
+				           dout, x[j] * factor[j], a->W);
 			d[j] *= factor[j];
 		}
 		dalpha += scores_backward(p, d, x, exact);
@@ -254,8 +254,8 @@ backward(const struct attention_backward *g, const struct part *p)
 			if (d[j] == 0)
 				continue;
 			add_scaled(dq, row_of(a->k, a->k_stride, p->k0 + j, p), d[j] * p->scale, a->W);
-			add_scaled(g->dk + (size_t)(p->k0 + j) * (size_t)a->k_stride + (size_t)p->head * W, q, d[j] * p->scale,
-			           a->W);
+			add_scaled(g->dk + (size_t)(p->k0 + j) * (size_t)a->k_stride + (size_t)p->head * W, q,
+			           d[j] * p->scale, a->W);
 		}
 	}
 	return dalpha;

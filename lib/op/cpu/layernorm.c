@@ -155,6 +155,7 @@ cpu_layernorm_backward(const struct layernorm_backward *n)
 					memcpy(n->dresidual + at, own, (size_t)D * sizeof *own);
 			}
 			if (n->din && n->drop.p > 0)
-				cpu_drop(n->din + at, D, &n->drop, (uint32_t)b * n->drop.stride + (uint32_t)(r - n->rows.off[b]));
+				cpu_drop(n->din + at, D, &n->drop,
+				         (uint32_t)b * n->drop.stride + (uint32_t)(r - n->rows.off[b]));
 		}
 }

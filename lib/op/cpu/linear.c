@@ -9,7 +9,8 @@
 static void
 gemm(int ta, int tb, int M, int N, int K, const float *a, const float *b, float beta, float *c)
 {
-	if (dnnl_sgemm(ta ? 'T' : 'N', tb ? 'T' : 'N', M, N, K, 1, a, ta ? M : K, b, tb ? K : N, beta, c, N) != dnnl_success)
+	if (dnnl_sgemm(ta ? 'T' : 'N', tb ? 'T' : 'N', M, N, K, 1, a, ta ? M : K, b, tb ? K : N, beta, c, N) !=
+	    dnnl_success)
 		cpu_fault("oneDNN refused a matrix product");
 }
 
