@@ -99,13 +99,12 @@ softmax(float *x, int n, float max, float *inverse)
 		x[i] *= *inverse;
 }
 
-/* Scores x (Tk) become probabilities; exact, if not NULL, gets entmax's in double. stats (2): written, or read when warm. */
+/* Scores x (Tk) become probabilities; row gets entmax's in double. stats (2), if not NULL: written, or read when warm. */
 static void
-probabilities(float *x, double *exact, const struct part *p, float *stats, int warm)
+probabilities(float *x, struct entmax_row *row, const struct part *p, float *stats, int warm)
 {
 	const struct attention *a = p->a;
 	float max = -FLT_MAX, inverse;
-	double wide[ENTMAX_KEYS], *y = exact ? exact : wide;
 	double tau = warm ? (double)stats[0] : 0;
 
 	if (a->kind == ATT_SOFTMAX) {
@@ -118,11 +117,9 @@ probabilities(float *x, double *exact, const struct part *p, float *stats, int w
 		}
 		return;
 	}
+	inverse = (float)cpu_entmax(row, x, p->Tk, (double)a->alpha[p->head], &tau, warm);
 	for (int j = 0; j < p->Tk; j++)
-		y[j] = (double)x[j];
-	inverse = (float)cpu_entmax(y, p->Tk, (double)a->alpha[p->head], &tau, warm);
-	for (int j = 0; j < p->Tk; j++)
-		x[j] = (float)y[j];
+		x[j] = (float)row->p[j];
 	if (stats && !warm) {
 		stats[0] = (float)tau;
 		stats[1] = inverse;
@@ -147,6 +144,7 @@ forward(const struct part *p, float *probs)
 	const struct attention *a = p->a;
 	size_t W = (size_t)a->W, K = (size_t)p->K;
 	float *keys = cpu_scratch(W * K + K), *x = keys + W * K;
+	struct entmax_row row;
 
 	if (!keys)
 		return;
@@ -155,7 +153,7 @@ forward(const struct part *p, float *probs)
 		float *out = a->out + (size_t)(p->q0 + i) * (size_t)a->out_stride + (size_t)p->head * W;
 
 		times_columns(x, row_of(a->q, a->q_stride, p->q0 + i, p), keys, a->W, p->K, p->scale);
-		probabilities(x, NULL, p, stats_of(p, i), 0);
+		probabilities(x, &row, p, stats_of(p, i), 0);
 		if (probs)
 			memcpy(probs + (size_t)i * (size_t)p->Tk, x, (size_t)p->Tk * sizeof *x);
 		if (a->drop.p > 0)
@@ -190,26 +188,19 @@ cpu_attention(const struct attention *a)
 	}
 }
 
-/* From the gradient by the dropped probabilities, d (Tk), to the one by the scores; the row's share of dalpha comes back. */
+/* d (Tk), the gradient by the probabilities, becomes the one by the scores; the row's share of dalpha comes back. */
 static double
-scores_backward(const struct part *p, float *d, const float *x, const double *exact)
+scores_backward(const struct part *p, float *d, const float *x, const struct entmax_row *row)
 {
-	double wide[ENTMAX_KEYS], dalpha;
 	float dot = 0;
 
-	if (p->a->kind == ATT_SOFTMAX) {
-		for (int j = 0; j < p->Tk; j++)
-			dot += d[j] * x[j];
-		for (int j = 0; j < p->Tk; j++)
-			d[j] = x[j] * (d[j] - dot);
-		return 0;
-	}
+	if (p->a->kind == ATT_ENTMAX)
+		return cpu_entmax_backward(d, d, row, p->Tk, (double)p->a->alpha[p->head]);
 	for (int j = 0; j < p->Tk; j++)
-		wide[j] = (double)d[j];
-	dalpha = cpu_entmax_backward(wide, exact, p->Tk, (double)p->a->alpha[p->head]);
+		dot += d[j] * x[j];
 	for (int j = 0; j < p->Tk; j++)
-		d[j] = (float)wide[j];
-	return dalpha;
+		d[j] = x[j] * (d[j] - dot);
+	return 0;
 }
 
 /* Returns this (place, head)'s share of the gradient by alpha. */
@@ -220,7 +211,8 @@ backward(const struct attention_backward *g, const struct part *p)
 	size_t W = (size_t)a->W, K = (size_t)p->K;
 	float *keys = cpu_scratch(2 * W * K + 3 * K), *values = keys + W * K;
 	float *x = values + W * K, *d = x + K, *factor = d + K;
-	double exact[ENTMAX_KEYS], dalpha = 0;
+	struct entmax_row row;
+	double dalpha = 0;
 
 	if (!keys)
 		return 0;
@@ -236,7 +228,7 @@ backward(const struct attention_backward *g, const struct part *p)
 		float *dq = g->dq + (size_t)(p->q0 + i) * (size_t)a->q_stride + (size_t)p->head * W;
 
 		times_columns(x, q, keys, a->W, p->K, p->scale);
-		probabilities(x, exact, p, stats_of(p, i), 1);
+		probabilities(x, &row, p, stats_of(p, i), 1);
 		times_columns(d, dout, values, a->W, p->K, 1);
 		for (int j = 0; j < p->Tk; j++)
 			factor[j] = 1;
@@ -248,7 +240,7 @@ backward(const struct attention_backward *g, const struct part *p)
 				           dout, x[j] * factor[j], a->W);
 			d[j] *= factor[j];
 		}
-		dalpha += scores_backward(p, d, x, exact);
+		dalpha += scores_backward(p, d, x, &row);
 		memset(dq, 0, W * sizeof *dq);
 		for (int j = 0; j < p->Tk; j++) {
 			if (d[j] == 0)

@@ -66,13 +66,20 @@ void cpu_column_sums(float *out, const float *x, int rows, int n, int add);
 /* Keep or drop the elements of a row: x times 0 or 1/(1 - p). */
 void cpu_drop(float *x, int n, const struct dropout *drop, uint32_t row);
 
+/* A row of entmax in double; d rounded up to a multiple of 8 is written. */
+struct entmax_row {
+	double p[ENTMAX_KEYS];       /* the probabilities */
+	double g[ENTMAX_KEYS];       /* p^(2 - alpha), 0 where p is */
+	double p_log_p[ENTMAX_KEYS]; /* p log p */
+};
+
 /*
- * entmax of x (d, with room up to a multiple of 8), in place, in double; *tau is of x' = (alpha-1)(x - max). If warm, *tau is near the solution already.
- * Returns 1/sum that the result was multiplied with.
+ * entmax of x (d); *tau is of x' = (alpha-1)(x - max). If warm, *tau is near the solution already. Returns 1/sum that the result
+ * was multiplied with.
  */
-double cpu_entmax(double *x, int d, double alpha, double *tau, int warm);
-/* dx (d) written in place of dy, from p; returns this row's share of the gradient by alpha. */
-double cpu_entmax_backward(double *dy, const double *p, int d, double alpha);
+double cpu_entmax(struct entmax_row *row, const float *x, int d, double alpha, double *tau, int warm);
+/* dx (d) written, from dy (may be dx); returns this row's share of the gradient by alpha. */
+double cpu_entmax_backward(float *dx, const float *dy, const struct entmax_row *row, int d, double alpha);
 
 /* exp(x) by 2^k times a polynomial; coefficients of the Cephes library (S. Moshier), expf: within 2 ulp. */
 static inline float
@@ -105,15 +112,17 @@ union bits_f64 {
 
 static const double WHOLE = 6755399441055744.0; /* 1.5 2^52 */
 
-/* exp(x), |x| < 700, by its series after reduction to |r| <= ln 2 / 2: relative error below 2e-10. */
+/* exp(x), |x| < 700, by its series after reduction to |r| <= ln 2 / 2: relative error below 1e-12. */
 static inline double
 exp_f64(double x)
 {
 	const union bits_f64 k = { .f = x * 1.4426950408889634 + WHOLE };
 	const double r = x - (k.f - WHOLE) * 0.6931471805599453;
 	const union bits_f64 scale = { .u = (k.u + 1023) << 52 };
-	double p = 1.0 / 40320;
+	double p = 1.0 / 3628800;
 
+	p = p * r + 1.0 / 362880;
+	p = p * r + 1.0 / 40320;
 	p = p * r + 1.0 / 5040;
 	p = p * r + 1.0 / 720;
 	p = p * r + 1.0 / 120;
@@ -124,7 +133,7 @@ exp_f64(double x)
 	return (p * r + 1) * scale.f;
 }
 
-/* log(x), x > 0 and normal: 2 artanh((m-1)/(m+1)) of the mantissa in [sqrt 1/2, sqrt 2): absolute error below 2e-11. */
+/* log(x), x > 0 and normal: 2 artanh((m-1)/(m+1)) of the mantissa in [sqrt 1/2, sqrt 2): absolute error below 1e-13. */
 static inline double
 log_f64(double x)
 {
@@ -134,8 +143,10 @@ log_f64(double x)
 	const union bits_f64 e = { .u = biased | 0x4330000000000000 };
 	const union bits_f64 m = { .u = u.u - ((biased - 1024) << 52) };
 	const double s = (m.f - 1) / (m.f + 1), q = s * s;
-	double p = 1.0 / 11;
+	double p = 1.0 / 15;
 
+	p = p * q + 1.0 / 13;
+	p = p * q + 1.0 / 11;
 	p = p * q + 1.0 / 9;
 	p = p * q + 1.0 / 7;
 	p = p * q + 1.0 / 5;
