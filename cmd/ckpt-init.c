@@ -13,7 +13,7 @@
 
 static const char *layers = "9,5,5", *answers, *vocabulary, *source;
 static int64_t hidden = 768, heads = 12, ffn = 3072, features = 2048, objects = 36, max_tokens = 20, seed = 0;
-static double dropout = 0.1;
+static double dropout = 0.1, range = 0.02;
 static int sparse;
 
 static const struct opt opts[] = {
@@ -27,6 +27,7 @@ static const struct opt opts[] = {
 	{ 'r', "seed", OPT_INT(0, INT64_C(1) << 53), &seed, "SEED", "seed of the random numbers (0)" },
 	{ 's', "sparse", OPT_FLAG, &sparse, NULL, "entmax attention, a learned alpha a head" },
 	{ 0, "dropout", OPT_REAL(0, 0.99), &dropout, "P", "dropout while training, by default (0.1)" },
+	{ 0, "init-range", OPT_REAL(0, 10), &range, "R", "standard deviation of the matrices (0.02)" },
 	{ 0, "max-tokens", OPT_INT(2, 512), &max_tokens, "N", "most tokens a question (20)" },
 	{ 0, "objects", OPT_INT(1, 1024), &objects, "N", "most regions an image (36)" },
 	{ 0, "source", OPT_TEXT, &source, "TEXT", "what makes the features; stores that say otherwise are refused" },
@@ -110,7 +111,7 @@ main(int argc, char **argv)
 		data[i] = malloc(params.list[i].n * sizeof **data);
 		if (!data[i])
 			die_words("out of memory for tensor '%s'", params.list[i].name);
-		param_init(data[i], &params.list[i], i, (uint64_t)seed);
+		param_init(data[i], &params.list[i], i, (uint64_t)seed, range);
 	}
 	if (checkpoint_write(&cfg, &params, (const float *const *)data, NULL, 0, argv[operand], &err))
 		die(&err);

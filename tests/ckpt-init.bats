@@ -39,10 +39,9 @@ init() {
 }
 
 @test "parameters begin as the reference's do" {
-	init -s a.safetensors
-	/usr/bin/python3 - <<-'END'
-		import json, math, struct
-		data = open("a.safetensors", "rb").read()
+	cat >check.py <<-'END'
+		import json, math, struct, sys
+		data, want = open(sys.argv[1], "rb").read(), float(sys.argv[2])
 		n = struct.unpack("<Q", data[:8])[0]
 		header = json.loads(data[8:8 + n])
 		assert header.pop("__metadata__")["format"] == "pt"
@@ -60,13 +59,17 @@ init() {
 		        assert t["shape"] == [4] and all(1.01 <= v <= 2 for v in x) and len(set(x)) == 4, name
 		    else:
 		        deviation = math.sqrt(sum(v * v for v in x) / len(x))
-		        assert abs(deviation - 0.02) < 0.02 * 4 / math.sqrt(2 * len(x)), (name, deviation)
+		        assert abs(deviation - want) < want * 4 / math.sqrt(2 * len(x)), (name, deviation)
 		        normal += x
-		assert abs(sum(normal) / len(normal)) < 4 * 0.02 / math.sqrt(len(normal))
-		inside = sum(abs(v) < 0.02 for v in normal) / len(normal)
+		assert abs(sum(normal) / len(normal)) < 4 * want / math.sqrt(len(normal))
+		inside = sum(abs(v) < want for v in normal) / len(normal)
 		assert abs(inside - 0.6827) < 0.01, inside
 		assert len(set(normal)) > 0.99 * len(normal)
 	END
+	init -s a.safetensors
+	/usr/bin/python3 check.py a.safetensors 0.02
+	init -s --init-range 0.1 b.safetensors
+	/usr/bin/python3 check.py b.safetensors 0.1
 }
 
 @test "wrong usage" {

@@ -204,7 +204,7 @@ normals(double out[2], uint32_t a, uint32_t b)
 enum { INIT_STREAM = 0x1a17 };
 
 void
-param_init(float *out, const struct param *param, int number, uint64_t seed)
+param_init(float *out, const struct param *param, int number, uint64_t seed, double range)
 {
 	uint32_t u[4];
 	double z[4] = { 0 };
@@ -229,7 +229,7 @@ param_init(float *out, const struct param *param, int number, uint64_t seed)
 			normals(z + 2, u[2], u[3]);
 		}
 		if (param->init == INIT_NORMAL)
-			out[i] = (float)(0.02 * z[i % 4]);
+			out[i] = (float)(range * z[i % 4]);
 		else
 			out[i] = (float)fmin(fmax(1 + 1 / (1 + exp(-z[i % 4])), 1.01), 2);
 	}

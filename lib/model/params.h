@@ -11,7 +11,7 @@
 #include "ckpt/config.h"
 
 enum init {
-	INIT_NORMAL, /* N(0, 0.02) */
+	INIT_NORMAL, /* N(0, range) */
 	INIT_ZERO,
 	INIT_ONE,
 	INIT_ALPHA, /* 1 + sigmoid(N(0, 1)), kept in [1.01, 2] (reference: models/entmax.py) */
@@ -71,8 +71,9 @@ void params_release(struct params *params);
 size_t params_count(const struct params *params); /* elements of all */
 
 /*
- * Fill one parameter's values as it begins, from (seed, its number) alone: Philox and Box-Muller.
+ * Fill one parameter's values as it begins, from (seed, its number) alone: Philox and Box-Muller. range is the standard
+ * deviation of INIT_NORMAL: BERT's initializer_range.
  */
-void param_init(float *out, const struct param *param, int number, uint64_t seed);
+void param_init(float *out, const struct param *param, int number, uint64_t seed, double range);
 
 #endif
