@@ -8,7 +8,7 @@
 #include "ckpt/checkpoint.h"
 #include "sys/die.h"
 #include "sys/opt.h"
-#include "text/utf8.h"
+#include "sys/utf8.h"
 #include "text/vocab.h"
 
 static const char *layers = "9,5,5", *answers, *vocabulary, *source;

@@ -8,7 +8,7 @@
 #include "sys/die.h"
 #include "sys/opt.h"
 #include "text/score.h"
-#include "text/utf8.h"
+#include "sys/utf8.h"
 
 static const char *labels_path;
 static int as_json;

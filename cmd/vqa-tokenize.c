@@ -7,7 +7,7 @@
 #include "sys/die.h"
 #include "sys/opt.h"
 #include "text/tokenize.h"
-#include "text/utf8.h"
+#include "sys/utf8.h"
 
 static const char *vocab_path, *question, *image, *shard;
 static struct order_choice choice = { .limit_images = -1, .shards = 1 };

@@ -13,6 +13,7 @@
 
 #include "stream/scan.h"
 #include "sys/file.h"
+#include "sys/utf8.h"
 
 enum { FIRST_BUFFER = 1 << 16 };
 enum { BEFORE_HEADER, INSIDE, AFTER_END };
@@ -262,36 +263,6 @@ rec_real(const struct rec_in *in, const char *key, double *out, struct err *err)
 	return 0;
 }
 
-/* UTF-8 as RFC 3629 has it: no overlong forms, no surrogates, nothing over U+10FFFF; and no NUL. */
-static int
-is_utf8(const char *text, size_t n)
-{
-	const uint8_t *s = (const uint8_t *)text;
-
-	for (size_t i = 0; i < n;) {
-		static const uint32_t least[] = { 1, 0x80, 0x800, 0x10000 };
-		int more = s[i] < 0x80                   ? 0
-		           : s[i] >= 0xc2 && s[i] < 0xe0 ? 1
-		           : (s[i] & 0xf0) == 0xe0       ? 2
-		           : (s[i] & 0xf8) == 0xf0       ? 3
-		                                         : -1;
-		uint32_t c;
-
-		if (more < 0 || n - i <= (size_t)more)
-			return 0;
-		c = more ? s[i] & (0x3fu >> more) : s[i];
-		for (int k = 1; k <= more; k++) {
-			if ((s[i + (size_t)k] & 0xc0) != 0x80)
-				return 0;
-			c = c << 6 | (s[i + (size_t)k] & 0x3fu);
-		}
-		if (c < least[more] || c > 0x10ffff || (c >= 0xd800 && c < 0xe000))
-			return 0;
-		i += (size_t)more + 1;
-	}
-	return 1;
-}
-
 int
 rec_text(const struct rec_in *in, const char *key, const char **out, size_t *n, struct err *err)
 {
@@ -299,7 +270,7 @@ rec_text(const struct rec_in *in, const char *key, const char **out, size_t *n, 
 
 	if (!o || o->type != MSGPACK_OBJECT_STR)
 		return missing(in, key, "a string", err);
-	if (!is_utf8(o->via.str.ptr, o->via.str.size))
+	if (!utf8_valid(o->via.str.ptr, o->via.str.size, NULL) || memchr(o->via.str.ptr, 0, o->via.str.size))
 		return rec_fault(in, err, "'%s' is not UTF-8 text", key);
 	*out = o->via.str.ptr;
 	*n = o->via.str.size;

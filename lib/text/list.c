@@ -15,7 +15,7 @@
 #include <unistd.h>
 
 #include "sys/file.h"
-#include "text/utf8.h"
+#include "sys/utf8.h"
 #include "text/vocab.h"
 
 enum { READ_SIZE = 1 << 16 };

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "text/utf8.h"
+#include "sys/utf8.h"
 #include "text/vocab.h"
 #include "text/wordpiece.h"
 

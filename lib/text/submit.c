@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "text/utf8.h"
+#include "sys/utf8.h"
 
 int
 submit_init(struct submit *submit, const struct questions *want, struct err *err)

@@ -12,7 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "text/utf8.h"
+#include "sys/utf8.h"
 
 enum { VOCAB_MAX = 64 << 20 };
 

@@ -13,7 +13,7 @@
 #include <string.h>
 #include <utf8proc.h>
 
-#include "text/utf8.h"
+#include "sys/utf8.h"
 
 struct run {
 	const struct vocab *vocab;

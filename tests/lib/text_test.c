@@ -16,7 +16,7 @@
 
 #include "text/order.h"
 #include "text/questions.h"
-#include "text/utf8.h"
+#include "sys/utf8.h"
 #include "text/vocab.h"
 #include "text/wordpiece.h"
 

@@ -1,7 +1,7 @@
 /*
  * UTF-8, one code point at a time. Nothing here trusts its input.
  */
-#include "text/utf8.h"
+#include "sys/utf8.h"
 
 #include <string.h>
 

@@ -1,8 +1,8 @@
 /*
  * UTF-8 as RFC 3629 has it: no overlong forms, no surrogates, nothing over U+10FFFF.
  */
-#ifndef VQA_TEXT_UTF8_H
-#define VQA_TEXT_UTF8_H
+#ifndef VQA_SYS_UTF8_H
+#define VQA_SYS_UTF8_H
 
 #include <stdbool.h>
 #include <stddef.h>
