@@ -40,7 +40,7 @@ backend_open(const char *device, struct err *err)
 	}
 	if (beside(path, sizeof path, "libvqa-cpu.so", err))
 		return NULL;
-	setenv("GOMP_SPINCOUNT", "20000", 0);
+	setenv("GOMP_SPINCOUNT", "1000", 0);
 	library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
 	if (!library) {
 		err_set(err, "cannot load the cpu backend: %s", dlerror());
