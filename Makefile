@@ -108,7 +108,7 @@ BATS = $(sort $(wildcard tests/*.bats))
 ASAN = BUILD=build/asan LIBDIR=build/asan BIN=build/asan/bin CFLAGS='-O1 -g' SANITIZE='-fsanitize=address,undefined -fno-sanitize-recover=all'
 FUZZ_CC = clang
 
-check: deps
+check: deps data
 	$(MAKE) all $(UNIT_TESTS)
 	$(MAKE) check-built
 

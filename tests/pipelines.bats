@@ -1,0 +1,122 @@
+#!/usr/bin/env bats
+# The pipelines on easy-VQA, small: TINY=1 is the first 500 images of each list.
+load helper
+
+export TINY=1 EPOCHS=2 BATCH=32
+
+# Once for the whole file: a run that nobody disturbs.
+setup_file() {
+	[ -z "${VQA_SANITIZED:-}" ] || return 0
+	SNAP=$BATS_FILE_TMPDIR/snap train-sparse >"$BATS_FILE_TMPDIR/said" 2>"$BATS_FILE_TMPDIR/errors" || {
+		cat "$BATS_FILE_TMPDIR/errors"
+		return 1
+	}
+}
+
+setup() {
+	[ -z "${VQA_SANITIZED:-}" ] || skip "trainings run in the release build"
+	cd "$BATS_TEST_TMPDIR"
+	export SNAP=$BATS_FILE_TMPDIR/snap
+}
+
+# COMMAND in a group of its own, with SIGINT as in a terminal (the background commands of a shell ignore it).
+in_group() {
+	exec /usr/bin/python3 -c 'import os, signal, sys
+signal.signal(signal.SIGINT, signal.SIG_DFL)
+os.setsid()
+os.execvp(sys.argv[1], sys.argv[1:])' "$@"
+}
+
+wait_for() {
+	for _ in $(seq 1800); do
+		eval "$1" && return 0
+		sleep 0.05
+	done
+	echo "never: $1"
+	return 1
+}
+
+# That many steps of the run in $SNAP/sparse were taken.
+taken() {
+	[ -e "$SNAP/sparse/log.tsv" ] && [ "$(wc -l <"$SNAP/sparse/log.tsv")" -gt "$1" ]
+}
+
+group_ended() {
+	! pgrep -g "$1" >/dev/null
+}
+
+@test "train-sparse: trains, validates, answers the test split, scores, draws" {
+	run=$SNAP/sparse
+	cd "$run"
+	jq -e 'all(keys == ["answer", "question_id"])' test_predict.json
+	[ "$(jq length test_predict.json)" = "$(jq length "$ROOT/data/easy-vqa/tiny/test.json")" ]
+	[ "$(ckpt-info --json LAST.safetensors | jq -c '.run | [.streams, .taken]')" = '[2,0]' ]
+	[ "$(cut -f 1 log.tsv | tail -n 1)" = "$(ckpt-info --json LAST.safetensors | jq .run.step)" ]
+	# After two passes over an eighth of the images it knows colours and the shape of a sentence: half is what guessing yes and no gives.
+	awk -F '\t' 'NR == 2 && $3 > 0.5 { good = 1 } END { exit !good }' "$BATS_FILE_TMPDIR/said"
+	cmp -s BEST.safetensors START.safetensors && return 1
+	for picture in curve answers; do
+		[ "$(head -c 8 $picture.png | od -An -tx1 | tr -d ' ')" = 89504e470d0a1a0a ]
+	done
+	# The reference's text, to the letter.
+	head -c 70 log.log | grep -qx '#\{70\}'
+	sed -n 4,5p log.log | sed 's/[0-9][0-9]:[0-9][0-9]:[0-9][0-9]/HH:MM:SS/' | diff - <(
+		printf 'Time: HH:MM:SS\nSettings: Sparse: True\tAdaptive Span: False\tTiny: True\tBatch size: 32\n')
+	sed -n '6,$p' log.log | sed 's/[0-9][0-9.]*/N/g' | diff - <(
+		for _ in 0 1; do
+			printf '\nEpoch N: Train N\nLoss: N\tEpoch N: Valid N\nEpoch N: Best N\nTime elpased for epoch N\n'
+		done
+		printf 'N\n%069d\n' 0 | sed '2s/0/#/g')
+}
+
+@test "a run that is whole is left as it is" {
+	md5sum "$SNAP"/sparse/*.{safetensors,optimizer,log,tsv,png} >before
+	train-sparse >said 2>errors
+	grep -qx 'snap/sparse: all 2 epochs are done' <(sed "s#$BATS_FILE_TMPDIR/##" errors)
+	md5sum -c --quiet before
+	diff said "$BATS_FILE_TMPDIR/said"
+}
+
+@test "killed at any moment, it goes on and ends the same" {
+	export SNAP=$PWD/snap
+	for steps in 40 250; do
+		in_group "$ROOT/pipelines/train-sparse" >said 2>errors 3>&- &
+		wait_for "taken $steps"
+		kill -9 -- "-$!"
+		wait "$!" || true
+	done
+	train-sparse >said 2>errors
+	for file in LAST.safetensors LAST.optimizer BEST.safetensors test_predict.json log.tsv; do
+		cmp "$SNAP/sparse/$file" "$BATS_FILE_TMPDIR/snap/sparse/$file"
+	done
+}
+
+@test "Ctrl-C ends every program at once and leaves nothing" {
+	export SNAP=$PWD/snap
+	ls /dev/shm /tmp >before
+	in_group "$ROOT/pipelines/train-sparse" >said 2>errors 3>&- &
+	wait_for 'taken 30'
+	kill -INT -- "-$!"
+	SECONDS=0
+	wait_for "group_ended $!"
+	[ "$SECONDS" -le 5 ]
+	ls /dev/shm /tmp | diff before - | grep "^>" && return 1
+	true
+}
+
+@test "ask: the five best answers to a question about a picture" {
+	ask "$SNAP/sparse" "$ROOT/data/easy-vqa/images/test/0.png" 'what color is the shape?' >answers
+	[ "$(wc -l <answers)" = 5 ]
+	jq -e -R -n --slurpfile known "$ROOT/data/easy-vqa/answers.json" '[inputs | split("\t")] |
+		all(.[0] as $answer | $known[0] | index($answer)) and (map(.[1] | tonumber) | . == (sort | reverse) and .[0] <= 1 and .[4] >= 0)' <answers
+	fails_with 2 'usage: pipelines/ask CHECKPOINT IMAGE.png QUESTION' ask "$SNAP/sparse"
+	run -1 ask "$SNAP/sparse" none.png 'what color is the shape?'
+	[[ $output == *'vqa-gridfeat: none.png: cannot open: No such file or directory'* ]]
+}
+
+@test "train-softmax: the same with softmax" {
+	export SNAP=$PWD/snap EPOCHS=1
+	train-softmax >said 2>errors
+	[ "$(ckpt-info --json "$SNAP/softmax" | jq '[.config.sparse, .run.streams] == [false, 1]')" = true ]
+	awk -F '\t' 'NR == 2 && $2 > 900 && $3 > 0.3 { good = 1 } END { exit !good }' said
+}
