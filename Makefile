@@ -108,8 +108,9 @@ BATS = $(sort $(wildcard tests/*.bats))
 ASAN = BUILD=build/asan LIBDIR=build/asan BIN=build/asan/bin CFLAGS='-O1 -g' SANITIZE='-fsanitize=address,undefined -fno-sanitize-recover=all'
 FUZZ_CC = clang
 
-check: deps data
+check: deps
 	$(MAKE) all $(UNIT_TESTS)
+	$(MAKE) data
 	$(MAKE) check-built
 
 check-built:
