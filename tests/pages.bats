@@ -1,0 +1,159 @@
+#!/usr/bin/env bats
+# The pages say of the programs what the programs say of themselves, and their examples do what they show.
+load helper
+
+programs() {
+	basename -s .c "$ROOT"/cmd/*.c
+}
+
+# unroff: literal text as it is printed.
+unroff() {
+	sed 's/\\&//g; s/\\e/\\/g'
+}
+
+@test "every program has a page and tests; every page of section 1 has a program" {
+	diff <(programs) <(basename -s .1 "$ROOT"/man/*.1)
+	for program in $(programs); do
+		[ -e "$ROOT/tests/$program.bats" ] || { echo "tests/$program.bats is missing"; return 1; }
+	done
+}
+
+@test "every page is clean" {
+	mandoc -T lint -W warning "$ROOT"/man/*.[157]
+}
+
+@test "every page that a page refers to is there" {
+	sed -n 's/^\.Xr \(vqa[^ ]*\|ckpt[^ ]*\) \([0-9]\).*/\1.\2/p; s/.*[^.]Xr \(vqa[^ ]*\|ckpt[^ ]*\) \([0-9]\).*/\1.\2/p' "$ROOT"/man/*.[157] |
+		sort -u >named
+	[ "$(wc -l <named)" -gt 10 ]
+	while read -r page; do
+		[ -e "$ROOT/man/$page" ] || { echo "man/$page is missing"; return 1; }
+	done <named
+}
+
+# The sections of a page as mandoc prints them, without the overstriking: section PAGE NAME
+section() {
+	mandoc -T utf8 -O width=1000 "$1" | sed 's/.\x08//g' | sed -n "/^$2\$/,/^[A-Z]/p" | sed '1d; $d'
+}
+
+@test "NAME and SYNOPSIS are what -h prints" {
+	for program in $(programs); do
+		$program -h >help
+		diff <(sed -n 's/^usage: //p' help | tr -d ' ') <(section "$ROOT/man/$program.1" SYNOPSIS | tr -d ' \n' | sed '$a\')
+		diff <(sed -n 2p help) <(sed -n 's/^\.Nd //p' "$ROOT/man/$program.1")
+	done
+}
+
+@test "the options of each page are those that -h prints, short and long, in its order" {
+	for program in $(programs); do
+		page=$ROOT/man/$program.1
+		$program -h | sed -nE 's/^ +((-., )?--[a-z0-9-]+)( [A-Z][A-Z,\/]*)?  *.*/\1\3/p' | grep -vxE -- '-h, --help|--version' >help || true
+		sed -nE '/^\.It Fl/ { s/^\.It Fl (.) , -/-\1, --/; s/^\.It Fl -/--/; s/ Ar / /; p }' "$page" | diff help -
+	done
+}
+
+# examples PAGE: the lines of its EXAMPLES.
+examples() {
+	awk '/^\.Sh / { inside = $2 == "EXAMPLES" }
+		/^\.Ed/ { block = 0 }
+		inside && block
+		/^\.Bd -literal/ { block = 1 }' "$1" | unroff
+}
+
+# Run COMMAND, which is to print what is on stdin.
+shows() {
+	local status=0
+	bash -o pipefail -c "$1" >../got 2>../said </dev/null || status=$?
+	if [ "$status" != 0 ] || ! diff - ../got >../difference; then
+		printf '%s\n$ %s\nstatus: %s\n' "$page" "$1" "$status"
+		cat ../said ../difference
+		return 1
+	fi
+}
+
+# A page's examples belong together: each in the folder that the ones before it left.
+run_examples() {
+	local page=$1 line command='' want=''
+	mkdir examples
+	cd examples
+	prepare
+	while IFS= read -r line; do
+		if [[ $line == '$ '* ]]; then
+			[ -z "$command" ] || printf '%s' "$want" | shows "$command" || return 1
+			command=${line#'$ '}
+			want=
+		else
+			want+=$line$'\n'
+		fi
+	done
+	[ -n "$command" ] && printf '%s' "$want" | shows "$command"
+}
+
+@test "the examples of every page" {
+	[ -z "${VQA_SANITIZED:-}" ] || skip "trainings run in the release build"
+	for page in "$ROOT"/man/*.[157]; do
+		(run_examples "$page" < <(examples "$page"))
+		rm -r examples
+	done
+}
+
+@test "every program's page has examples" {
+	for program in $(programs); do
+		examples "$ROOT/man/$program.1" | grep -q "$program" || { echo "$program.1"; return 1; }
+	done
+}
+
+# literal PATTERN: the block of vqa-stream(5) that has a line with PATTERN.
+literal() {
+	awk -v pattern="$1" '
+		/^\.Bd -literal/ { inside = 1; text = ""; next }
+		/^\.Ed/ { if (inside && text ~ pattern) printf "%s", text; inside = 0 }
+		inside { text = text $0 "\n" }' "$ROOT/man/vqa-stream.5" | unroff
+}
+
+@test "vqa-stream(5): its Python makes a stream and reads answers" {
+	prepare
+	literal '^import msgpack' >make.py
+	literal '^import math' >read.py
+	/usr/bin/python3 make.py 360 >stream
+	vqa-forward -l -a cross-language tiny <stream >answers
+	/usr/bin/python3 read.py <answers >got
+	vqa-dump <answers | jq -r 'select(.type == "answer") | "\(.id) \(.answer)"' | diff - <(grep '^[0-9]' got | cut -d ' ' -f 1,2)
+	[ "$(grep -c '^[0-9]' got)" = 2 ]
+	[ "$(grep -c 'cross-language.0, head [0-3]: \[CLS\] looks most at [0-9]*$' got)" = 8 ]
+	diff <(grep '^[0-9]' got | cut -d ' ' -f 3) <(sed -n 's/^  sigmoid //p' got)
+	head -c -20 answers >cut
+	run -1 /usr/bin/python3 read.py <cut
+	[[ $output == *'stream truncated' ]]
+}
+
+@test "vqa-stream(5): its Python stands in vqa-step's place" {
+	[ -z "${VQA_SANITIZED:-}" ] || skip "trainings run in the release build"
+	prepare
+	literal '^import array' >descent.py
+	vqa-tokenize questions.json | vqa-featload features.lmdb >stream
+	vqa-forward -t -b 2 --dropout 0 tiny <stream | vqa-loss | vqa-backward | /usr/bin/python3 descent.py 0.01 >losses
+	[ "$(cut -d ' ' -f 1 losses | tr '\n' ' ')" = '1 2 3 4 ' ]
+	awk 'NR > 1 && $2 >= before { exit 1 } { before = $2 }' losses
+}
+
+@test "vqa-stream(5) names every field of every record" {
+	prepare
+	vqa-tokenize --shard 0/1 questions.json >questions
+	vqa-featload features.lmdb <questions >shown
+	vqa-featpack --f16 features.tsv half.lmdb
+	vqa-featload half.lmdb <questions >half
+	vqa-forward -k 1 -l -a all tiny <shown >answers
+	if [ -z "${VQA_SANITIZED:-}" ]; then
+		vqa-forward -t -b 4 tiny <shown | vqa-loss | vqa-backward -g gradients >batches
+	fi
+	for stream in questions shown half answers batches; do
+		[ ! -e $stream ] || vqa-dump <$stream | jq -r '.type as $type | keys[] | "\($type) \(.)"'
+	done | sort -u >fields
+	[ "$(wc -l <fields)" -gt 30 ]
+	while read -r type field; do
+		# A header's are also under TRAINING.
+		awk -v type="$type" '/^\.S[sh] / { here = $2 == type || (type == "header" && $2 == "TRAINING") } here && /^\.It Cm/' \
+			"$ROOT/man/vqa-stream.5" | tr ' ' '\n' | grep -qx "$field" || { echo "$type: $field"; return 1; }
+	done <fields
+}
