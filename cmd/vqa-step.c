@@ -201,7 +201,7 @@ static int
 finish(struct work *w, struct err *err)
 {
 	w->run.streams++;
-	w->run.taken = 0;
+	w->run.first = w->run.taken = 0;
 	w->saved = -1;
 	return save(w, err);
 }

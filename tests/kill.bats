@@ -225,6 +225,21 @@ tee_loss() {
 	other=another refused 'source synthetic 1, found synthetic 2' -b 4 -r 3
 }
 
+# The same pipeline with questions left out at the source (vqa-tokenize --skip) goes on in its place, too.
+@test "a stream that leaves out questions" {
+	vqa-dump <stream | sed '1s/"source"/"skip":6,"source"/' | vqa-dump -r >rest
+	mv rest stream
+	(train start.safetensors undisturbed)
+	(train start.safetensors run) 3>&- &
+	wait_for '[ -e run/LAST.safetensors ]'
+	kill -9 "$(cat pid.vqa-step)"
+	wait || true
+	(train run run)
+	cmp run/LAST.safetensors undisturbed/LAST.safetensors
+	cmp run/log.tsv undisturbed/log.tsv
+	[ "$(ckpt-info --json run | jq -c '.run | [.first, .taken]')" = '[0,0]' ]
+}
+
 # SIGXFSZ apart, a limit on a file's size is a full disk: EFBIG instead of ENOSPC.
 @test "a full disk at a snapshot leaves the last one" {
 	(train start.safetensors run)

@@ -62,6 +62,7 @@ header_read_run(const struct rec_in *in, struct run_state *run, struct err *err)
 	    header_read_text(in, "source", run->source, sizeof run->source, err) ||
 	    rec_int(in, "step", 0, UINT32_MAX, &run->step, err) ||
 	    rec_int(in, "streams", 0, UINT32_MAX, &run->streams, err) ||
+	    rec_int(in, "first", 0, INT64_MAX, &run->first, err) ||
 	    rec_int(in, "taken", 0, UINT32_MAX, &run->taken, err) || rec_int(in, "batch", 1, 4096, &run->batch, err) ||
 	    rec_int(in, "seed", 0, INT64_MAX, &seed, err) || rec_int(in, "compat", 0, 1, &compat, err) ||
 	    rec_real(in, "dropout", &run->dropout, err))

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "sys/watch.h"
+#include "train/batch_record.h"
 
 int
 feed_recover(const char *name, int *resumed, struct err *err)
@@ -80,42 +81,60 @@ check_resumed(const struct feed *f, const char *source, struct err *err)
 	return 0;
 }
 
-/* What the stream's header says of itself, into the run's state; questions that are still to be passed over. */
+/* What the stream's header says of itself: its source, and the questions that were left out before its first. */
+static int
+read_source(const struct feed *f, char *source, size_t size, int64_t *left_out, struct err *err)
+{
+	*source = '\0';
+	*left_out = 0;
+	if (rec_get(f->in, "source") && header_read_text(f->in, "source", source, size, err))
+		return -1;
+	return rec_get(f->in, "skip") ? rec_int(f->in, "skip", 0, INT64_MAX / 2, left_out, err) : 0;
+}
+
+/* Go on from the snapshot: in the middle of a stream the questions that it has taken are still to be passed over. */
+static int
+go_on(struct feed *f, const char *source, int64_t left_out, int64_t *skip, struct err *err)
+{
+	struct run_state *run = &f->run;
+	int64_t next;
+	int got = run_state_read(run, &f->ckpt->image, err);
+
+	if (got <= 0)
+		return got ? err_prefix(err, "%s", f->ckpt->path)
+		           : err_set(err, "%s: no snapshot of a run; give the file itself to begin with its weights",
+		                     f->ckpt->path);
+	if (check_resumed(f, source, err))
+		return -1;
+	if (!run->taken)
+		run->first = left_out;
+	next = run->first + run->taken * run->batch;
+	if (left_out > next)
+		return err_set(err, "the stream leaves out %lld questions, but the snapshot has only %lld of them",
+		               (long long)left_out, (long long)next);
+	*skip = next - left_out;
+	return 0;
+}
+
+/* The run's state at this stream's beginning; questions of it that are still to be passed over. */
 static int
 begin_stream(struct feed *f, int64_t *skip, struct err *err)
 {
-	const char *source = "";
-	char copy[sizeof f->run.source] = "";
-	int64_t at_source = 0;
-	size_t n = 0;
+	char source[sizeof f->run.source];
+	int64_t left_out;
 
-	if (rec_get(f->in, "source") && rec_text(f->in, "source", &source, &n, err))
+	if (read_source(f, source, sizeof source, &left_out, err))
 		return -1;
-	if (rec_get(f->in, "skip") && rec_int(f->in, "skip", 0, INT64_MAX, &at_source, err))
-		return -1;
-	snprintf(copy, sizeof copy, "%.*s", (int)(n < sizeof copy ? n : sizeof copy - 1), source);
 	*skip = 0;
-	if (f->resumed) {
-		int got = run_state_read(&f->run, &f->ckpt->image, err);
-
-		if (got <= 0)
-			return got ? err_prefix(err, "%s", f->ckpt->path)
-			           : err_set(err,
-			                     "%s: no snapshot of a run; give the file itself to begin with its weights",
-			                     f->ckpt->path);
-		if (check_resumed(f, copy, err))
-			return -1;
-		if (f->run.taken && at_source > f->run.taken * f->batch)
-			return err_set(err,
-			               "the stream leaves out %lld questions, but the snapshot has only %lld of them",
-			               (long long)at_source, (long long)(f->run.taken * f->batch));
-		*skip = f->run.taken ? f->run.taken * f->batch - at_source : 0;
-	} else {
-		f->run = (struct run_state){
-			.batch = f->batch, .seed = f->seed, .dropout = f->dropout, .compat = f->compat
-		};
-	}
-	memcpy(f->run.source, copy, sizeof copy);
+	if (!f->resumed)
+		f->run = (struct run_state){ .batch = f->batch,
+			                     .seed = f->seed,
+			                     .dropout = f->dropout,
+			                     .compat = f->compat,
+			                     .first = left_out };
+	else if (go_on(f, source, left_out, skip, err))
+		return -1;
+	memcpy(f->run.source, source, sizeof source);
 	return 0;
 }
 
@@ -141,6 +160,7 @@ send_header(struct feed *f, struct err *err)
 	rec_put_int(&f->out, "compat", f->run.compat);
 	rec_put_int(&f->out, "step", f->run.step);
 	rec_put_int(&f->out, "streams", f->run.streams);
+	rec_put_int(&f->out, "first", f->run.first);
 	rec_put_int(&f->out, "taken", f->run.taken);
 	rec_put_text(&f->out, "source", f->run.source, strlen(f->run.source));
 	rec_keep(&f->out, f->in);

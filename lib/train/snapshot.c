@@ -14,7 +14,8 @@
 
 #include "sys/file.h"
 
-enum { PATH = 4096 };
+enum { PATH = 4096, BATCH_MAX = 4096 };
+static const int64_t COUNT_MAX = INT64_C(1) << 40, SEED_MAX = INT64_C(1) << 53;
 
 static int
 join(char out[PATH], const char *folder, const char *file, struct err *err)
@@ -25,12 +26,12 @@ join(char out[PATH], const char *folder, const char *file, struct err *err)
 }
 
 static int
-get_number(const json_t *json, const char *key, int64_t *out, struct err *err)
+get_number(const json_t *json, const char *key, int64_t high, int64_t *out, struct err *err)
 {
 	const json_t *value = json_object_get(json, key);
 
-	if (!json_is_integer(value) || json_integer_value(value) < 0)
-		return err_set(err, "vqa.run: '%s' is missing or no integer from 0", key);
+	if (!json_is_integer(value) || json_integer_value(value) < 0 || json_integer_value(value) > high)
+		return err_set(err, "vqa.run: '%s' is missing or no integer from 0 to %lld", key, (long long)high);
 	*out = json_integer_value(value);
 	return 0;
 }
@@ -51,9 +52,12 @@ parse(struct run_state *run, const json_t *json, struct err *err)
 {
 	int64_t seed;
 
-	if (get_text(json, "id", run->id, sizeof run->id, err) || get_number(json, "step", &run->step, err) ||
-	    get_number(json, "streams", &run->streams, err) || get_number(json, "taken", &run->taken, err) ||
-	    get_number(json, "batch", &run->batch, err) || get_number(json, "seed", &seed, err) ||
+	if (get_text(json, "id", run->id, sizeof run->id, err) ||
+	    get_number(json, "step", COUNT_MAX, &run->step, err) ||
+	    get_number(json, "streams", COUNT_MAX, &run->streams, err) ||
+	    get_number(json, "first", COUNT_MAX, &run->first, err) ||
+	    get_number(json, "taken", COUNT_MAX, &run->taken, err) ||
+	    get_number(json, "batch", BATCH_MAX, &run->batch, err) || get_number(json, "seed", SEED_MAX, &seed, err) ||
 	    get_text(json, "source", run->source, sizeof run->source, err))
 		return -1;
 	if (!json_is_number(json_object_get(json, "dropout")))
@@ -84,10 +88,11 @@ run_state_read(struct run_state *run, const struct image *image, struct err *err
 static char *
 format(const struct run_state *run)
 {
-	json_t *json = json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:f, s:b, s:s}", "id", run->id, "step",
-	                         (json_int_t)run->step, "streams", (json_int_t)run->streams, "taken",
-	                         (json_int_t)run->taken, "batch", (json_int_t)run->batch, "seed", (json_int_t)run->seed,
-	                         "dropout", run->dropout, "compat", run->compat, "source", run->source);
+	json_t *json =
+		json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:b, s:s}", "id", run->id, "step",
+	                  (json_int_t)run->step, "streams", (json_int_t)run->streams, "first", (json_int_t)run->first,
+	                  "taken", (json_int_t)run->taken, "batch", (json_int_t)run->batch, "seed",
+	                  (json_int_t)run->seed, "dropout", run->dropout, "compat", run->compat, "source", run->source);
 	char *text = json ? json_dumps(json, JSON_COMPACT) : NULL;
 
 	json_decref(json);

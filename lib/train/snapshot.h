@@ -18,7 +18,8 @@ struct run_state {
 	char id[33];     /* of the snapshot: a hash of step and weights */
 	int64_t step;    /* updates done */
 	int64_t streams; /* streams (epochs) finished */
-	int64_t taken;   /* batches taken of the stream that is not finished */
+	int64_t first;   /* the question, from 0, that began its first batch of the stream that is not finished */
+	int64_t taken;   /* batches taken of that stream */
 	int64_t batch;
 	uint64_t seed;
 	double dropout;

@@ -1,0 +1,109 @@
+#!/usr/bin/env bats
+# The reference's own size, ckpt-init's defaults: 9-5-5 layers, 768 wide, 3129 answers, 36 x 2048 features.
+load helper
+
+# A second of CPU at this size is a long time, so that a sanitizer's build is no place for it.
+setup_file() {
+	[ -z "${VQA_SANITIZED:-}" ] || return 0
+	cd "$BATS_FILE_TMPDIR"
+	jq -n '[range(3129) | "a\(.)"]' >answers.json
+	ckpt-init -s -A answers.json full.safetensors
+	/usr/bin/python3 "$ROOT/tests/synthetic.py" --names --answers 3129 --features 2048 --questions 1000 >stream
+}
+
+setup() {
+	[ -z "${VQA_SANITIZED:-}" ] || skip "the full size runs in the release build"
+	cd "$BATS_FILE_TMPDIR"
+}
+
+# train STREAM: steps at batch 32, every member's process id in pid.NAME, its status in status.NAME.
+train() {
+	rm -f pid.* status.*
+	member vqa-forward -t -b 32 full <"$1" 2>said.forward | member vqa-loss 2>said.loss |
+		member vqa-backward 2>said.backward | member vqa-step >log 2>said.step
+}
+
+member() {
+	local status=0
+	/bin/bash -c 'echo $$ >"pid.$1"; exec "$@"' bash "$@" || status=$?
+	echo "$status" >"status.$1"
+	return "$status"
+}
+
+# The memory of all four together in MB; pages that they share count once.
+pss() {
+	local total=0 kb pid
+	for pid in $(cat pid.* 2>/dev/null); do
+		kb=$(awk '/^Pss:/ { print $2 }' "/proc/$pid/smaps_rollup" 2>/dev/null) || kb=0
+		total=$((total + ${kb:-0}))
+	done
+	echo $((total / 1024))
+}
+
+# cpu NAME: the seconds that a member has computed.
+cpu() {
+	awk '{ print int(($14 + $15) / 100) }' "/proc/$(cat "pid.$1")/stat"
+}
+
+wait_for() {
+	for _ in $(seq 1200); do
+		eval "$1" && return 0
+		sleep 0.1
+	done
+	echo "never: $1"
+	return 1
+}
+
+# The first 64 questions of the stream as a whole one.
+two_batches() {
+	/usr/bin/python3 "$ROOT/tests/synthetic.py" --names --answers 3129 --features 2048 --questions 64 >two
+}
+
+@test "answers to 1,000 questions" {
+	vqa-forward -b 32 full <stream | vqa-submit >answers
+	[ "$(jq length answers)" = 1000 ]
+	[ "$(jq 'map(.answer) | unique | length > 1' answers)" = true ]
+}
+
+@test "training at batch 32 takes at most 9 GB, all together" {
+	two_batches
+	train two 3>&- &
+	running=$!
+	most=0
+	while kill -0 "$running" 2>/dev/null; do
+		now=$(pss)
+		[ "$now" -le "$most" ] || most=$now
+		sleep 0.2
+	done
+	wait "$running"
+	[ "$(wc -l <log)" = 3 ]
+	awk -F '\t' 'NR > 1 && !($4 > 0 && $5 > 0) { exit 1 }' log
+	echo "most: $most MB"
+	[ "$most" -gt 4000 ] && [ "$most" -le 9000 ]
+}
+
+# ends NAME: when NAME is killed, the others end within 5 s with their own words.
+ends() {
+	kill -9 "$(cat "pid.$1")"
+	SECONDS=0
+	wait_for '[ "$(ls status.* 2>/dev/null | wc -l)" = 4 ]'
+	[ "$SECONDS" -le 5 ]
+	for name in forward loss backward step; do
+		[ "$(cat "status.vqa-$name")" != 0 ]
+		[ "vqa-$name" = "$1" ] || grep -q "^vqa-$name: " "said.$name"
+	done
+}
+
+@test "vqa-step is killed in the middle of a forward" {
+	two_batches
+	train two 3>&- &
+	wait_for '[ -e pid.vqa-step ] && [ -e pid.vqa-forward ] && [ "$(cpu vqa-forward)" -ge 3 ]'
+	ends vqa-step
+}
+
+@test "vqa-forward is killed in the middle of a backward" {
+	two_batches
+	train two 3>&- &
+	wait_for '[ -e pid.vqa-backward ] && [ "$(cpu vqa-backward)" -ge 2 ]'
+	ends vqa-forward
+}
