@@ -738,15 +738,31 @@ test_optimizer(void **state)
 	}
 }
 
+/* Known answers of Random123 (kat_vectors, philox4x32 with 10 rounds). */
+static void
+test_philox(void **state)
+{
+	static const uint32_t want[3][4] = { { 0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8 },
+		                             { 0x408f276d, 0x41c83b0e, 0xa20bc7c6, 0x6d5451fd },
+		                             { 0xd16cfe09, 0x94fdcceb, 0x5001e420, 0x24126ea1 } };
+	uint32_t got[3][4];
+
+	(void)state;
+	philox4x32(got[0], 0, 0, 0, 0, 0);
+	philox4x32(got[1], UINT64_MAX, UINT32_MAX, UINT32_MAX, UINT32_MAX, UINT32_MAX);
+	philox4x32(got[2], 0x299f31d0a4093822, 0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344);
+	assert_memory_equal(got, want, sizeof want);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_linear),        cmocka_unit_test(test_layernorm),
-		cmocka_unit_test(test_average),       cmocka_unit_test(test_attention),
-		cmocka_unit_test(test_probabilities), cmocka_unit_test(test_entmax_golden),
-		cmocka_unit_test(test_embedding),     cmocka_unit_test(test_gather),
-		cmocka_unit_test(test_optimizer),
+		cmocka_unit_test(test_philox),        cmocka_unit_test(test_linear),
+		cmocka_unit_test(test_layernorm),     cmocka_unit_test(test_average),
+		cmocka_unit_test(test_attention),     cmocka_unit_test(test_probabilities),
+		cmocka_unit_test(test_entmax_golden), cmocka_unit_test(test_embedding),
+		cmocka_unit_test(test_gather),        cmocka_unit_test(test_optimizer),
 	};
 
 	return cmocka_run_group_tests(tests, load, NULL);

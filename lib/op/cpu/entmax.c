@@ -79,7 +79,7 @@ solve_newton(const double *x, int d, double e, double tau)
 		step = fabs(sum - 1) < 1e-4 ? (sum - 1) / (e * slope) : (sum - exp((1 - 1 / e) * log(sum))) / slope;
 		tau += step;
 		/* e multiplies an error of tau, and a step's is of the order of the last step's square. */
-		if (fabs(step) * e < 1e-8)
+		if (fabs(step) * e < 1e-6)
 			break;
 	}
 	return tau;
