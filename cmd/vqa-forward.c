@@ -84,12 +84,16 @@ answer(struct rec_in *in, struct checkpoint *ckpt, const struct op *op)
 	rec_put_text(&out, "by", "vqa-forward " VQA_VERSION, strlen("vqa-forward " VQA_VERSION));
 	rec_put_text(&out, "checkpoint", ckpt->path, strlen(ckpt->path));
 	rec_keep(&out, in);
-	if (rec_send(&out, &err) || collector_open(&collector, in, &ckpt->config, (int)batch, 0, 0, &err))
+	if (rec_send(&out, &err) || collector_open(&collector, in, &out, &ckpt->config, (int)batch, 0, 0, &err))
 		die(&err);
 	while ((got = collector_next(&collector, &next, &err)) > 0) {
-		if (model_forward(&model, &next->batch, &(struct pass){ 0 }, values,
-		                  attention ? answers_take_attention : NULL, &answers, &err) ||
-		    answers_send(&answers, &out, next, values, &err))
+		int bad = model_forward(&model, &next->batch, &(struct pass){ 0 }, values,
+		                        attention ? answers_take_attention : NULL, &answers, &err);
+
+		pthread_mutex_lock(&collector.out_lock);
+		bad = bad || answers_send(&answers, &out, next, values, &err);
+		pthread_mutex_unlock(&collector.out_lock);
+		if (bad)
 			die(&err);
 		count += next->batch.n;
 	}

@@ -94,3 +94,10 @@ synthetic() {
 @test "a full disk" {
 	fails_with 1 'vqa-forward: stdout: cannot write: No space left on device' bash -c 'vqa-forward tiny <stream >/dev/full'
 }
+
+@test "records of unknown types pass" {
+	vqa-dump <stream | sed '4i {"type":"remark","words":["as","it","is"],"deep":{"er":1.5}}' | vqa-dump -r >with
+	vqa-forward tiny <with | vqa-dump >out
+	[ "$(grep -v '"type":"answer"' out | sed -n '2p')" = '{"type":"remark","words":["as","it","is"],"deep":{"er":1.5}}' ]
+	[ "$(grep -v remark out | tail -n +2)" = "$(vqa-forward tiny <stream | vqa-dump | tail -n +2)" ]
+}

@@ -161,6 +161,18 @@ take_question(struct collector *c, struct collected *to, struct err *err)
 	return 0;
 }
 
+/* A record of an unknown type passes untouched. */
+static int
+pass_on(struct collector *c, struct err *err)
+{
+	int bad;
+
+	pthread_mutex_lock(&c->out_lock);
+	bad = rec_pass(c->out, c->in, err);
+	pthread_mutex_unlock(&c->out_lock);
+	return bad;
+}
+
 /* Fill a slot: 1 if it has questions, 0 at the end of the stream without any, -1. *ended: the end record was seen. */
 static int
 fill(struct collector *c, struct collected *to, int *ended, struct err *err)
@@ -184,6 +196,8 @@ fill(struct collector *c, struct collected *to, int *ended, struct err *err)
 				continue;
 			if (take_question(c, to, err))
 				return -1;
+		} else if (!rec_is(c->in, "end") && pass_on(c, err)) {
+			return -1;
 		}
 	}
 	return to->batch.n > 0;
@@ -221,12 +235,12 @@ reader(void *user)
 }
 
 int
-collector_open(struct collector *c, struct rec_in *in, const struct config *config, int batch, int labels, int64_t skip,
-               struct err *err)
+collector_open(struct collector *c, struct rec_in *in, struct rec_out *out, const struct config *config, int batch,
+               int labels, int64_t skip, struct err *err)
 {
 	size_t R = (size_t)config->objects;
 
-	*c = (struct collector){ .in = in, .config = config, .labels = labels, .skip = skip };
+	*c = (struct collector){ .in = in, .out = out, .config = config, .labels = labels, .skip = skip };
 	c->features = calloc(R * (size_t)config->features, sizeof *c->features);
 	c->boxes = calloc(R * 4, sizeof *c->boxes);
 	for (int i = 0; i < 2; i++) {
@@ -237,6 +251,7 @@ collector_open(struct collector *c, struct rec_in *in, const struct config *conf
 	if (!c->features || !c->boxes)
 		return err_set(err, "out of memory for an image");
 	pthread_mutex_init(&c->lock, NULL);
+	pthread_mutex_init(&c->out_lock, NULL);
 	pthread_cond_init(&c->changed, NULL);
 	if (pthread_create(&c->thread, NULL, reader, c))
 		return err_set(err, "cannot start a thread to read ahead");
@@ -249,15 +264,15 @@ collector_next(struct collector *c, struct collected **out, struct err *err)
 	int got;
 
 	pthread_mutex_lock(&c->lock);
-	if (c->out)
+	if (c->lent)
 		c->taken++;
-	c->out = 0;
+	c->lent = 0;
 	pthread_cond_broadcast(&c->changed);
 	while (c->filled == c->taken && c->state == READING)
 		pthread_cond_wait(&c->changed, &c->lock);
 	if (c->filled > c->taken) {
 		*out = &c->slots[c->taken % 2];
-		c->out = 1;
+		c->lent = 1;
 		got = 1;
 	} else {
 		got = c->state == ENDED ? 0 : -1;

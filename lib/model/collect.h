@@ -28,14 +28,17 @@ struct collected {
 struct collector {
 	struct rec_in *in;
 	const struct config *config;
-	int labels;        /* every question needs one */
-	int64_t skip;      /* questions to pass over first */
+	int labels;   /* every question needs one */
+	int64_t skip; /* questions to pass over first */
+	/* Records of unknown types go there as they are read; whoever else writes there holds the lock meanwhile. */
+	struct rec_out *out;
+	pthread_mutex_t out_lock;
 	int64_t questions; /* read (and passed over) so far */
 	pthread_t thread;
 	pthread_mutex_t lock;
 	pthread_cond_t changed;
 	struct collected slots[2];
-	int out;           /* the caller has a slot; under the lock */
+	int lent;          /* the caller has a slot; under the lock */
 	int filled, taken; /* slots that the reader has filled, that the caller has done with; under the lock */
 	int state;         /* under the lock: still reading, ended, failed */
 	struct err err;
@@ -49,9 +52,9 @@ struct collector {
 /* The header's words against the checkpoint's: vocabulary hash, tokens, features, objects, source. Both sides are named. */
 int collect_check_header(const struct rec_in *in, const struct config *config, const char *checkpoint, struct err *err);
 
-/* in: its header has been read. config and in outlive the collector. */
-int collector_open(struct collector *c, struct rec_in *in, const struct config *config, int batch, int labels,
-                   int64_t skip, struct err *err);
+/* in: its header has been read, and out's was sent. config, in and out outlive the collector. */
+int collector_open(struct collector *c, struct rec_in *in, struct rec_out *out, const struct config *config, int batch,
+                   int labels, int64_t skip, struct err *err);
 /* The next batch (the last may be short): 1, 0 after the end record, -1. It is the caller's until the next call. */
 int collector_next(struct collector *c, struct collected **out, struct err *err);
 /* After collector_next() returned 0 or -1. */

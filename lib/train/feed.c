@@ -182,7 +182,7 @@ feed_open(struct feed *f, int fd, attach_lost *lost, struct err *err)
 	if (!f->logits)
 		return err_set(err, "out of memory for the logits of %d questions", f->batch);
 	image_close(&f->ckpt->image);
-	return collector_open(&f->collector, f->in, &f->ckpt->config, f->batch, 1, skip, err);
+	return collector_open(&f->collector, f->in, &f->out, &f->ckpt->config, f->batch, 1, skip, err);
 }
 
 int
@@ -196,7 +196,9 @@ send_batch(struct feed *f, const struct collected *c, int64_t step, struct err *
 {
 	size_t values = (size_t)c->batch.n * (size_t)f->ckpt->config.answers_n;
 	msgpack_packer *pack;
+	int bad;
 
+	pthread_mutex_lock(&f->collector.out_lock);
 	rec_begin(&f->out, "batch");
 	rec_put_int(&f->out, "step", step);
 	pack = rec_put(&f->out, "questions");
@@ -212,7 +214,9 @@ send_batch(struct feed *f, const struct collected *c, int64_t step, struct err *
 		msgpack_pack_int(pack, c->targets[i].index);
 		msgpack_pack_float(pack, c->targets[i].score);
 	}
-	return rec_send(&f->out, err);
+	bad = rec_send(&f->out, err);
+	pthread_mutex_unlock(&f->collector.out_lock);
+	return bad;
 }
 
 int
