@@ -10,11 +10,12 @@
 #include "model/answers.h"
 #include "sys/die.h"
 #include "sys/opt.h"
+#include "sys/progress.h"
 #include "train/feed.h"
 
 static int64_t batch = 128, top, seed;
 static double dropout = -1;
-static int train, logits, compat;
+static int train, logits, compat, quiet;
 static const char *precision = "f32", *device = "auto", *attention;
 
 static const struct opt opts[] = {
@@ -28,6 +29,7 @@ static const struct opt opts[] = {
 	{ 't', "train", OPT_FLAG, &train, NULL, "write the tape and logits for vqa-loss, vqa-backward and vqa-step" },
 	{ 0, "compat", OPT_FLAG, &compat, NULL, "keep the reference's quirks: alphas leave [1.01, 2]" },
 	{ 0, "dropout", OPT_REAL(0, 0.99), &dropout, "P", "dropout while training (the checkpoint's)" },
+	{ 0, "quiet", OPT_FLAG, &quiet, NULL, "no line of progress on a terminal" },
 	{ 0 },
 };
 
@@ -67,9 +69,10 @@ answer(struct rec_in *in, struct checkpoint *ckpt, const struct op *op)
 	struct collector collector;
 	struct collected *next;
 	struct rec_out out;
+	struct progress progress;
 	struct err err;
 	float *values = malloc((size_t)batch * (size_t)ckpt->config.answers_n * sizeof *values);
-	int64_t count = 0;
+	int64_t count = 0, total = 0;
 	int got;
 
 	if (!values)
@@ -79,6 +82,8 @@ answer(struct rec_in *in, struct checkpoint *ckpt, const struct op *op)
 		die(&err);
 	load_model(&model, ckpt, op);
 	image_close(&ckpt->image);
+	if (rec_get(in, "questions") && rec_int(in, "questions", 0, INT64_MAX, &total, &err))
+		die(&err);
 	rec_begin(&out, "header");
 	rec_put_int(&out, "vqa", 1);
 	rec_put_text(&out, "by", "vqa-forward " VQA_VERSION, strlen("vqa-forward " VQA_VERSION));
@@ -86,6 +91,7 @@ answer(struct rec_in *in, struct checkpoint *ckpt, const struct op *op)
 	rec_keep(&out, in);
 	if (rec_send(&out, &err) || collector_open(&collector, in, &out, &ckpt->config, (int)batch, 0, 0, &err))
 		die(&err);
+	progress_begin(&progress, "questions", total, quiet);
 	while ((got = collector_next(&collector, &next, &err)) > 0) {
 		int bad = model_forward(&model, &next->batch, &(struct pass){ 0 }, values,
 		                        attention ? answers_take_attention : NULL, &answers, &err);
@@ -96,7 +102,9 @@ answer(struct rec_in *in, struct checkpoint *ckpt, const struct op *op)
 		if (bad)
 			die(&err);
 		count += next->batch.n;
+		progress_show(&progress, count);
 	}
+	progress_clear();
 	if (got < 0 || rec_end(&out, count, &err))
 		die(&err);
 }

@@ -10,6 +10,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "sys/progress.h"
+
 const char *program_name = "vqa";
 
 /* One write a line, so that the programs of a pipeline do not mix theirs. */
@@ -26,6 +28,7 @@ say(const char *fmt, va_list args)
 		if ((unsigned char)line[i] < ' ' || line[i] == 0x7f)
 			line[i] = '?';
 	line[n] = '\n';
+	progress_clear();
 	if (write(STDERR_FILENO, line, n + 1) < 0)
 		return;
 }
