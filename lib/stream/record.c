@@ -13,6 +13,7 @@
 
 #include "stream/scan.h"
 #include "sys/file.h"
+#include "text/utf8.h"
 
 enum { FIRST_BUFFER = 1 << 16 };
 enum { BEFORE_HEADER, INSIDE, AFTER_END };
@@ -181,8 +182,8 @@ rec_next(struct rec_in *in, struct err *err)
 	return 1;
 }
 
-static int
-is_text(const msgpack_object *o, const char *text)
+int
+object_is(const msgpack_object *o, const char *text)
 {
 	return o->type == MSGPACK_OBJECT_STR && o->via.str.size == strlen(text) &&
 	       !memcmp(o->via.str.ptr, text, o->via.str.size);
@@ -194,7 +195,7 @@ rec_get(const struct rec_in *in, const char *key)
 	const msgpack_object_map *map = &in->rec.via.map;
 
 	for (uint32_t i = 0; i < map->size; i++)
-		if (is_text(&map->ptr[i].key, key))
+		if (object_is(&map->ptr[i].key, key))
 			return &map->ptr[i].val;
 	return NULL;
 }
@@ -204,7 +205,7 @@ rec_is(const struct rec_in *in, const char *type)
 {
 	const msgpack_object *o = rec_get(in, "type");
 
-	return o && is_text(o, type);
+	return o && object_is(o, type);
 }
 
 int
@@ -262,36 +263,6 @@ rec_real(const struct rec_in *in, const char *key, double *out, struct err *err)
 	return 0;
 }
 
-/* UTF-8 as RFC 3629 has it: no overlong forms, no surrogates, nothing over U+10FFFF; and no NUL. */
-static int
-is_utf8(const char *text, size_t n)
-{
-	const uint8_t *s = (const uint8_t *)text;
-
-	for (size_t i = 0; i < n;) {
-		static const uint32_t least[] = { 1, 0x80, 0x800, 0x10000 };
-		int more = s[i] < 0x80                   ? 0
-		           : s[i] >= 0xc2 && s[i] < 0xe0 ? 1
-		           : (s[i] & 0xf0) == 0xe0       ? 2
-		           : (s[i] & 0xf8) == 0xf0       ? 3
-		                                         : -1;
-		uint32_t c;
-
-		if (more < 0 || n - i <= (size_t)more)
-			return 0;
-		c = more ? s[i] & (0x3fu >> more) : s[i];
-		for (int k = 1; k <= more; k++) {
-			if ((s[i + (size_t)k] & 0xc0) != 0x80)
-				return 0;
-			c = c << 6 | (s[i + (size_t)k] & 0x3fu);
-		}
-		if (c < least[more] || c > 0x10ffff || (c >= 0xd800 && c < 0xe000))
-			return 0;
-		i += (size_t)more + 1;
-	}
-	return 1;
-}
-
 int
 rec_text(const struct rec_in *in, const char *key, const char **out, size_t *n, struct err *err)
 {
@@ -299,9 +270,9 @@ rec_text(const struct rec_in *in, const char *key, const char **out, size_t *n, 
 
 	if (!o || o->type != MSGPACK_OBJECT_STR)
 		return missing(in, key, "a string", err);
-	if (!is_utf8(o->via.str.ptr, o->via.str.size))
+	if (!utf8_text(o->via.str.ptr, o->via.str.size))
 		return rec_fault(in, err, "'%s' is not UTF-8 text", key);
-	*out = o->via.str.ptr;
+	*out = o->via.str.size ? o->via.str.ptr : ""; /* msgpack-c has no pointer for it */
 	*n = o->via.str.size;
 	return 0;
 }
@@ -349,11 +320,17 @@ rec_discard(struct rec_out *out)
 }
 
 void
-rec_begin(struct rec_out *out, const char *type)
+rec_clear(struct rec_out *out)
 {
 	msgpack_sbuffer_clear(&out->body);
 	out->fields = 0;
 	out->bad = 0;
+}
+
+void
+rec_begin(struct rec_out *out, const char *type)
+{
+	rec_clear(out);
 	rec_put_text(out, "type", type, strlen(type));
 }
 
@@ -362,7 +339,7 @@ rec_put(struct rec_out *out, const char *key)
 {
 	size_t n = strlen(key);
 
-	if (out->fields == sizeof out->keys / sizeof *out->keys || n >= sizeof *out->keys)
+	if (out->fields >= sizeof out->keys / sizeof *out->keys || n >= sizeof *out->keys)
 		out->bad = 1;
 	else
 		memcpy(out->keys[out->fields], key, n + 1);
@@ -399,7 +376,7 @@ static int
 was_put(const struct rec_out *out, const msgpack_object *key, uint32_t own)
 {
 	for (uint32_t i = 0; i < own; i++)
-		if (is_text(key, out->keys[i]))
+		if (object_is(key, out->keys[i]))
 			return 1;
 	return 0;
 }
@@ -410,6 +387,8 @@ rec_keep(struct rec_out *out, const struct rec_in *in)
 	const msgpack_object_map *map = &in->rec.via.map;
 	uint32_t own = out->fields;
 
+	if (out->bad)
+		return;
 	for (uint32_t i = 0; i < map->size; i++) {
 		if (was_put(out, &map->ptr[i].key, own))
 			continue;
@@ -443,9 +422,7 @@ rec_send(struct rec_out *out, struct err *err)
 int
 rec_pass(struct rec_out *out, const struct rec_in *in, struct err *err)
 {
-	msgpack_sbuffer_clear(&out->body);
-	out->fields = 0;
-	out->bad = 0;
+	rec_clear(out);
 	rec_keep(out, in);
 	return rec_send(out, err);
 }
