@@ -31,12 +31,14 @@ CPU_OBJ = $(CPU_SRC:%.c=$(BUILD)/%.o)
 BIN = bin
 LIBDIR = $(BUILD)
 UNIT_TESTS = $(patsubst tests/lib/%.c,$(BUILD)/tests/%,$(wildcard tests/lib/*_test.c))
-FUZZERS = $(patsubst tests/fuzz/%_fuzz.c,%,$(wildcard tests/fuzz/*_fuzz.c))
+FUZZERS = $(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/*_fuzz.c))
+REPLAYS = $(FUZZERS:%=$(BUILD)/tests/%)
 PAGES = $(wildcard man/*.[157])
 
 PIPELINES = train-softmax train-sparse
 
-.PHONY: all clean deps deps-run data bench install fuzz check check-built check-style check-sanitize check-fuzz
+.PHONY: all clean deps deps-run data bench install
+.PHONY: check check-built test-programs check-style check-sanitize fuzz fuzz-run fuzzers
 .PHONY: $(PIPELINES:%=pipelines/%)
 .DELETE_ON_ERROR:
 .SECONDARY:
@@ -66,7 +68,12 @@ $(BUILD)/tests/%: $(BUILD)/tests/lib/%.o $(LIBDIR)/libvqa.so
 	@mkdir -p $(@D)
 	$(CC) $(SANITIZE) -o $@ $< -L$(LIBDIR) -lvqa -lcmocka -lmsgpackc -ljansson -lpng -lm -Wl,-rpath,'$$ORIGIN/..'
 
--include $(LIB_OBJ:.o=.d) $(CPU_OBJ:.o=.d) $(PROGRAMS:%=$(BUILD)/cmd/%.d) $(wildcard $(BUILD)/tests/lib/*.d)
+# A fuzz target whose inputs are the files of its corpus.
+$(BUILD)/tests/%_fuzz: $(BUILD)/tests/fuzz/%_fuzz.o $(BUILD)/tests/fuzz/replay.o $(LIBDIR)/libvqa.so
+	@mkdir -p $(@D)
+	$(CC) $(SANITIZE) -o $@ $(filter %.o,$^) -L$(LIBDIR) -lvqa -lmsgpackc -ljansson -lm -Wl,-rpath,'$$ORIGIN/..'
+
+-include $(LIB_OBJ:.o=.d) $(CPU_OBJ:.o=.d) $(PROGRAMS:%=$(BUILD)/cmd/%.d) $(wildcard $(BUILD)/tests/*/*.d)
 
 # --- Packages. As root what is missing is installed; else it is named. $(call need,PACKAGES)
 define need
@@ -105,37 +112,51 @@ $(PIPELINES:%=pipelines/%): deps-run
 
 # --- Tests. `make check` is everything; tests/run prints the closing line.
 BATS = $(sort $(wildcard tests/*.bats))
-ASAN = BUILD=build/asan LIBDIR=build/asan BIN=build/asan/bin CFLAGS='-O1 -g' SANITIZE='-fsanitize=address,undefined -fno-sanitize-recover=all'
-FUZZ_CC = clang
+ASAN = BUILD=build/asan LIBDIR=build/asan BIN=build/asan/bin CFLAGS='-O1 -g' \
+	SANITIZE='-fsanitize=address,undefined -fno-sanitize-recover=all'
 
 check: deps
-	$(MAKE) all $(UNIT_TESTS)
+	$(MAKE) all test-programs
 	$(MAKE) data
 	$(MAKE) check-built
 
+# Unit tests, and the fuzz targets that replay their corpora.
+test-programs: $(UNIT_TESTS) $(REPLAYS)
+
 check-built:
-	tests/run $(UNIT_TESTS) $(BATS)
+	tests/run $(UNIT_TESTS) $(REPLAYS) $(BATS)
 
-# The programs, the parsers' corpora and bad input once more under ASan and UBSan; trainings run in the release build only.
-check-sanitize:
-	$(MAKE) $(ASAN) all unit-tests
-	VQA_BIN=$(CURDIR)/build/asan/bin VQA_SANITIZED=1 ASAN_OPTIONS=detect_leaks=0 tests/run \
-		$(UNIT_TESTS:$(BUILD)/%=build/asan/%) $(BATS)
-
-unit-tests: $(UNIT_TESTS)
-.PHONY: unit-tests
+# The same once more under ASan and UBSan; long trainings (kill.bats) are left to the release build.
+check-sanitize: deps
+	$(MAKE) $(ASAN) all test-programs
+	VQA_BIN=$(CURDIR)/build/asan/bin VQA_SANITIZED=1 $(MAKE) $(ASAN) check-built
 
 check-style:
 	clang-format --dry-run -Werror $$(git ls-files '*.c' '*.h')
 	shellcheck -x pipelines/* tests/run tests/helper.bash .ci/run
 	mandoc -T lint -W warning $(PAGES)
 
-# A fuzzer a parser: `make fuzz` builds them into build/fuzz; check replays their corpora.
-fuzz: $(FUZZERS:%=build/fuzz/%)
+# --- Fuzzing, a target a parser. `make fuzz` builds them; `make fuzz-run FUZZ_TIME=60` runs each that many seconds, from its
+# corpus on: what is new goes to build/fuzz/found/TARGET, what crashes to build/fuzz/TARGET-….
+FUZZ = BUILD=build/fuzz CC=clang CFLAGS='-O1 -g' WARNINGS= \
+	SANITIZE='-fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all'
+FUZZ_TIME = 60
+FUZZ_LIMITS = -max_total_time=$(FUZZ_TIME) -max_len=8192 -rss_limit_mb=2048 -timeout=10 -print_final_stats=1
 
-build/fuzz/%: tests/fuzz/%_fuzz.c $(LIB_SRC)
-	@mkdir -p $(@D)
-	$(FUZZ_CC) -std=gnu11 -g -O1 -fsanitize=fuzzer,address,undefined $(CPPFLAGS) -o $@ $^ $(LIB_LDLIBS)
+fuzz: deps
+	$(MAKE) $(FUZZ) fuzzers
+
+fuzzers: $(FUZZERS:%=$(BUILD)/%)
+
+$(BUILD)/%_fuzz: $(BUILD)/tests/fuzz/%_fuzz.o $(LIB_OBJ)
+	$(CC) $(SANITIZE) -fsanitize=fuzzer -o $@ $^ $(LIB_LDLIBS)
+
+fuzz-run: fuzz
+	set -e; for target in $(FUZZERS); do \
+		mkdir -p build/fuzz/found/$$target; \
+		build/fuzz/$$target $(FUZZ_LIMITS) -artifact_prefix=build/fuzz/$$target- \
+			build/fuzz/found/$$target tests/fuzz/corpus/$${target%_fuzz}; \
+	done
 
 bench: all
 	tests/bench

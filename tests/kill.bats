@@ -5,6 +5,7 @@ load helper
 
 # One undisturbed run, to compare with.
 setup_file() {
+	[ -z "${VQA_SANITIZED:-}" ] || return 0
 	cd "$BATS_FILE_TMPDIR"
 	jq -n '[range(13) | "a\(.)"]' >answers.json
 	ckpt-init -L 1,1,1 -H 32 -n 4 -F 64 -f 24 -s -r 1 -A answers.json start.safetensors
@@ -14,6 +15,7 @@ setup_file() {
 }
 
 setup() {
+	[ -z "${VQA_SANITIZED:-}" ] || skip 'long trainings run only in the release build'
 	cd "$BATS_TEST_TMPDIR"
 	ls /dev/shm /tmp >before
 	cp -r "$BATS_FILE_TMPDIR"/{start.safetensors,stream,whole} .

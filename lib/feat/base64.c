@@ -41,7 +41,7 @@ base64_decode(void *out, const char *text, size_t length, size_t *at)
 	static int8_t table[256];
 	static int made;
 	uint8_t *to = out;
-	size_t pad = 0;
+	size_t pad = length / 4 * 3 - base64_bytes(text, length);
 
 	if (!__atomic_load_n(&made, __ATOMIC_ACQUIRE)) {
 		for (int i = 0; i < 256; i++)
@@ -51,8 +51,6 @@ base64_decode(void *out, const char *text, size_t length, size_t *at)
 	*at = length;
 	if (length % 4)
 		return -1;
-	while (pad < 2 && pad < length && text[length - 1 - pad] == '=')
-		pad++;
 	for (size_t i = 0; i < length; i += 4) {
 		int last = i + 4 == length ? (int)pad : 0;
 		uint32_t bits = 0;

@@ -4,15 +4,14 @@
 #include "feat/store.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 #include <zlib.h>
 
+#include "feat/store_check.h"
 #include "sys/file.h"
 
 enum { HEAD = 32, PER_TRANSACTION = 256 };
@@ -30,22 +29,6 @@ lmdb_fault(const struct store *s, int code, const char *what, struct err *err)
 {
 	return err_set(err, "%s: %s: %s", s->path, what,
 	               code == MDB_INVALID || code == EINVAL ? "not a store" : mdb_strerror(code));
-}
-
-/* A file that ends before its last page would be a SIGBUS later. */
-static int
-check_size(struct store *s, struct err *err)
-{
-	MDB_envinfo info;
-	MDB_stat stat_;
-	struct stat st;
-
-	if (mdb_env_info(s->env, &info) || mdb_env_stat(s->env, &stat_) || stat(s->path, &st))
-		return err_set(err, "%s: not a store", s->path);
-	if ((uint64_t)st.st_size < (info.me_last_pgno + 1) * (uint64_t)stat_.ms_psize)
-		return err_set(err, "%s: cut off: %lld bytes, expected %llu", s->path, (long long)st.st_size,
-		               (unsigned long long)(info.me_last_pgno + 1) * stat_.ms_psize);
-	return 0;
 }
 
 static int
@@ -85,49 +68,18 @@ set_path(struct store *s, const char *path, struct err *err)
 	return 0;
 }
 
-/*
- * LMDB believes its meta pages, so its magic number is looked at first.
- */
-static int
-check_magic(const struct store *s, struct err *err)
-{
-	uint8_t begin[24];
-	uint32_t magic;
-	struct stat st;
-	int fd = open(s->path, O_RDONLY | O_CLOEXEC);
-	ssize_t got = fd < 0 ? -1 : pread(fd, begin, sizeof begin, 0);
-
-	if (fd < 0)
-		return err_sys(err, "%s: cannot open", s->path);
-	if (fstat(fd, &st) || !S_ISREG(st.st_mode)) {
-		close(fd);
-		return err_set(err, "%s: not a regular file", s->path);
-	}
-	close(fd);
-	memcpy(&magic, begin + 16, sizeof magic);
-	if (got != sizeof begin || magic != STORE_MAGIC)
-		return err_set(err, "%s: not a store", s->path);
-	if (st.st_size < 2 * 4096)
-		return err_set(err, "%s: cut off: %lld bytes, expected at least 8192", s->path, (long long)st.st_size);
-	return 0;
-}
-
 int
 store_open(struct store *s, const char *path, struct err *err)
 {
 	int code;
 
-	if (set_path(s, path, err) || check_magic(s, err))
+	if (set_path(s, path, err) || store_check(path, err))
 		return -1;
 	code = mdb_env_create(&s->env);
 	if (!code)
 		code = mdb_env_open(s->env, path, MDB_NOSUBDIR | MDB_RDONLY | MDB_NOLOCK | MDB_NORDAHEAD, 0644);
 	if (code) {
 		lmdb_fault(s, code, "cannot open", err);
-		store_close(s);
-		return -1;
-	}
-	if (check_size(s, err)) {
 		store_close(s);
 		return -1;
 	}

@@ -31,7 +31,7 @@ struct store {
 	int pending; /* images in this transaction */
 };
 
-/* Open to read: checks the file's size against its last page, and what the store says of itself. */
+/* Open to read: checks the file (feat/store_check.h) and what the store says of itself. */
 int store_open(struct store *store, const char *path, struct err *err);
 /* An image's features into f; 1, 0 if the store lacks it, -1 if it is broken (its CRC is checked). */
 int store_get(struct store *store, const char *id, size_t n, struct features *f, struct err *err);

@@ -73,21 +73,20 @@ get_bytes(void *out, size_t n, const struct column columns[COLUMNS], int column,
 	const struct column *c = &columns[column];
 	char words[160];
 	size_t at;
-	long got;
 
 	if (c->n != base64_length(n)) {
 		snprintf(words, sizeof words, "%zu characters of base64, expected %zu for %zu bytes", c->n,
 		         base64_length(n), n);
 		return fault(err, where, columns, column, 0, words);
 	}
-	got = base64_decode(out, c->text, c->n, &at);
-	if (got == (long)n)
+	if (base64_bytes(c->text, c->n) != n) {
+		snprintf(words, sizeof words, "base64 of %zu bytes, expected %zu", base64_bytes(c->text, c->n), n);
+		return fault(err, where, columns, column, 0, words);
+	}
+	if (base64_decode(out, c->text, c->n, &at) == (long)n)
 		return 0;
-	if (got < 0 && at < c->n)
-		snprintf(words, sizeof words, "character 0x%02x is no base64", (unsigned char)c->text[at]);
-	else
-		snprintf(words, sizeof words, "base64 of another length, expected %zu bytes", n);
-	return fault(err, where, columns, column, at < c->n ? at : 0, words);
+	snprintf(words, sizeof words, "character 0x%02x is no base64", (unsigned char)c->text[at]);
+	return fault(err, where, columns, column, at, words);
 }
 
 /* Pixels to shares, as the reference does, and its own tolerance of 1e-5 beyond the picture. */

@@ -1,9 +1,12 @@
 /*
- * Plan, then place: one function walks over all activations in the graph's order; without a base it only measures.
+ * Plan, then place: one function walks over all activations in the graph's order; without a base it only measures. Between the
+ * parts is what nobody may touch (sys/poison.h), scratch apart, whose parts change from block to block.
  */
 #include "model/tape.h"
 
 #include <stdlib.h>
+
+#include "sys/poison.h"
 
 /* state: hidden states of a side, two in turn in answers mode. scratch: what nobody needs after its block. */
 struct plan {
@@ -28,9 +31,12 @@ aligned(size_t bytes)
 static void *
 keep(struct plan *plan, size_t elements)
 {
-	void *at = plan->base ? plan->base + plan->used : NULL;
+	size_t bytes = elements * sizeof(float), room = aligned(bytes + POISON_GAP);
+	uint8_t *at = plan->base ? plan->base + plan->used : NULL;
 
-	plan->used += aligned(elements * sizeof(float));
+	if (at)
+		poison(at + bytes, room - bytes);
+	plan->used += room;
 	return at;
 }
 
@@ -213,6 +219,8 @@ tape_free(struct tape *t)
 {
 	if (!t)
 		return;
+	if (t->base)
+		unpoison(t->base, t->bytes);
 	free(t->batch.host);
 	free(t->language);
 	free(t->vision);
@@ -228,6 +236,7 @@ tape_place(struct tape *t, const struct model *model, void *base)
 
 	place_all(&measure, t);
 	t->bytes = measure.used + measure.scratch_most;
+	t->base = base;
 	if (!base)
 		return;
 	plan.scratch_base = plan.base + measure.used;

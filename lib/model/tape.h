@@ -64,6 +64,7 @@ struct backward_tape {
 };
 
 struct tape {
+	void *base; /* where it was placed; NULL before */
 	size_t bytes;
 	struct batch_tape batch;
 	float *features, *boxes;    /* (Nv, features), (Nv, 4) */

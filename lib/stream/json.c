@@ -10,42 +10,50 @@
 
 #include "feat/base64.h"
 #include "sys/half.h"
+#include "sys/utf8.h"
 
 enum element { BYTES, F32, F16, I32 };
 
+static const char *const float_fields[] = { "boxes", "features", "logits", "gradient" };
+enum { FLOAT_FIELDS = sizeof float_fields / sizeof *float_fields };
+
+struct context {
+	const struct rec_in *in;
+	const msgpack_object_map *record;
+	enum element elements[FLOAT_FIELDS]; /* what "dtype" says of them */
+	FILE *out;
+};
+
+static void
+find_elements(struct context *c)
+{
+	const msgpack_object *dtype = rec_get(c->in, "dtype");
+	uint32_t n = dtype && dtype->type == MSGPACK_OBJECT_MAP ? dtype->via.map.size : 0;
+
+	for (size_t f = 0; f < FLOAT_FIELDS; f++) {
+		c->elements[f] = F32;
+		for (uint32_t i = 0; i < n; i++) {
+			const msgpack_object_kv *kv = &dtype->via.map.ptr[i];
+
+			if (!object_is(&kv->key, float_fields[f]))
+				continue;
+			c->elements[f] = object_is(&kv->val, "f16") ? F16 : object_is(&kv->val, "f32") ? F32 : BYTES;
+			break;
+		}
+	}
+}
+
 /* The type of a bin field; inside "attention" all are matrices. */
 static enum element
-element_of(const msgpack_object_map *record, const char *key, size_t n, int in_attention)
+element_of(const struct context *c, const char *key, size_t n, int in_attention)
 {
-	static const char *const floats[] = { "boxes", "features", "logits", "gradient" };
-
 	if (in_attention)
 		return F32;
 	if (n == 6 && !memcmp(key, "tokens", 6))
 		return I32;
-	for (size_t i = 0; i < sizeof floats / sizeof *floats; i++) {
-		if (strlen(floats[i]) != n || memcmp(key, floats[i], n) != 0)
-			continue;
-		for (uint32_t k = 0; k < record->size; k++) {
-			const msgpack_object *dtype = &record->ptr[k].val;
-
-			if (record->ptr[k].key.type != MSGPACK_OBJECT_STR || record->ptr[k].key.via.str.size != 5 ||
-			    memcmp(record->ptr[k].key.via.str.ptr, "dtype", 5) != 0 ||
-			    dtype->type != MSGPACK_OBJECT_MAP)
-				continue;
-			for (uint32_t j = 0; j < dtype->via.map.size; j++) {
-				const msgpack_object_kv *kv = &dtype->via.map.ptr[j];
-
-				if (kv->key.type == MSGPACK_OBJECT_STR && kv->key.via.str.size == n &&
-				    !memcmp(kv->key.via.str.ptr, key, n))
-					return kv->val.type == MSGPACK_OBJECT_STR && kv->val.via.str.size == 3 &&
-					                       !memcmp(kv->val.via.str.ptr, "f16", 3)
-					               ? F16
-					               : BYTES;
-			}
-		}
-		return F32;
-	}
+	for (size_t f = 0; f < FLOAT_FIELDS; f++)
+		if (strlen(float_fields[f]) == n && !memcmp(key, float_fields[f], n))
+			return c->elements[f];
 	return BYTES;
 }
 
@@ -84,12 +92,30 @@ put_number(FILE *out, double x, int digits)
 	fprintf(out, "%s%s", text, strpbrk(text, ".eE") ? "" : ".0");
 }
 
+/* Not-a-number has many patterns of bits and JSON one word for it, which comes back as the plain one. */
+static int
+has_odd_nan(const msgpack_object_bin *bin, enum element element)
+{
+	size_t size = element == F16 ? 2 : 4;
+	uint32_t sign = element == F16 ? 0x8000 : 0x80000000;
+	uint32_t infinite = element == F16 ? 0x7c00 : 0x7f800000, plain = element == F16 ? 0x7e00 : 0x7fc00000;
+
+	for (size_t at = 0; element != I32 && at < bin->size; at += size) {
+		uint32_t bits = 0;
+
+		memcpy(&bits, bin->ptr + at, size);
+		if ((bits & ~sign) > infinite && bits != plain)
+			return 1;
+	}
+	return 0;
+}
+
 static void
 put_bin(FILE *out, const msgpack_object_bin *bin, enum element element)
 {
 	size_t size = element == F16 ? 2 : 4, n = bin->size / size;
 
-	if (element == BYTES || bin->size % size) {
+	if (element == BYTES || bin->size % size || has_odd_nan(bin, element)) {
 		char text[4096];
 
 		fputs("{\"bin\":\"", out);
@@ -124,12 +150,6 @@ put_bin(FILE *out, const msgpack_object_bin *bin, enum element element)
 	fputs("]}", out);
 }
 
-struct context {
-	const struct rec_in *in;
-	const msgpack_object_map *record;
-	FILE *out;
-};
-
 static int put_value(const struct context *c, const msgpack_object *o, const char *key, size_t key_n, int in_attention,
                      struct err *err);
 
@@ -141,8 +161,8 @@ put_map(const struct context *c, const msgpack_object_map *map, int in_attention
 		const msgpack_object_str *key = &map->ptr[i].key.via.str;
 		int attention = in_attention;
 
-		if (map->ptr[i].key.type != MSGPACK_OBJECT_STR)
-			return rec_fault(c->in, err, "a key is no string, which JSON cannot say");
+		if (map->ptr[i].key.type != MSGPACK_OBJECT_STR || !utf8_text(key->ptr, key->size))
+			return rec_fault(c->in, err, "a key is no text, which JSON cannot say");
 		if (i)
 			putc(',', c->out);
 		put_text(c->out, key->ptr, key->size);
@@ -156,11 +176,41 @@ put_map(const struct context *c, const msgpack_object_map *map, int in_attention
 	return 0;
 }
 
+static int
+is_special(const msgpack_object *o)
+{
+	return object_is(o, "nan") || object_is(o, "inf") || object_is(o, "-inf");
+}
+
+static int
+is_printed_as_map(const msgpack_object *o)
+{
+	return o->type == MSGPACK_OBJECT_MAP || o->type == MSGPACK_OBJECT_BIN ||
+	       ((o->type == MSGPACK_OBJECT_FLOAT32 || o->type == MSGPACK_OBJECT_FLOAT64) && !isfinite(o->via.f64));
+}
+
+/* Whether a map would be taken for bytes, a number or such a map on its way back: then it is printed as {"map": …}. */
+static int
+is_mark(const msgpack_object_map *map)
+{
+	const msgpack_object *key = &map->ptr[0].key, *val = &map->ptr[0].val;
+
+	if (map->size != 1)
+		return 0;
+	if (val->type == MSGPACK_OBJECT_ARRAY)
+		return object_is(key, "f32") || object_is(key, "f16") || object_is(key, "i32");
+	if (val->type == MSGPACK_OBJECT_STR)
+		return object_is(key, "bin") || (object_is(key, "f64") && is_special(val));
+	return object_is(key, "map") && is_printed_as_map(val);
+}
+
 /* Recursion ends: the scanner has bounded the depth. */
 static int
 put_value(const struct context *c, const msgpack_object *o, const char *key, size_t key_n, int in_attention,
           struct err *err)
 {
+	int mark;
+
 	switch (o->type) {
 	case MSGPACK_OBJECT_NIL:
 		fputs("null", c->out);
@@ -183,13 +233,21 @@ put_value(const struct context *c, const msgpack_object *o, const char *key, siz
 			putc('}', c->out);
 		return 0;
 	case MSGPACK_OBJECT_STR:
+		if (!utf8_valid(o->via.str.ptr, o->via.str.size, NULL))
+			return rec_fault(c->in, err, "'%.*s' is not UTF-8 text, which JSON cannot say", (int)key_n,
+			                 key);
 		put_text(c->out, o->via.str.ptr, o->via.str.size);
 		return 0;
 	case MSGPACK_OBJECT_BIN:
-		put_bin(c->out, &o->via.bin, element_of(c->record, key, key_n, in_attention));
+		put_bin(c->out, &o->via.bin, element_of(c, key, key_n, in_attention));
 		return 0;
 	case MSGPACK_OBJECT_MAP:
-		return put_map(c, &o->via.map, in_attention, err);
+		mark = is_mark(&o->via.map);
+		fputs(mark ? "{\"map\":" : "", c->out);
+		if (put_map(c, &o->via.map, in_attention, err))
+			return -1;
+		fputs(mark ? "}" : "", c->out);
+		return 0;
 	case MSGPACK_OBJECT_ARRAY:
 		putc('[', c->out);
 		for (uint32_t i = 0; i < o->via.array.size; i++) {
@@ -208,8 +266,9 @@ put_value(const struct context *c, const msgpack_object *o, const char *key, siz
 int
 json_from_record(FILE *out, const struct rec_in *in, struct err *err)
 {
-	const struct context c = { in, &in->rec.via.map, out };
+	struct context c = { .in = in, .record = &in->rec.via.map, .out = out };
 
+	find_elements(&c);
 	if (put_map(&c, c.record, 0, err))
 		return -1;
 	putc('\n', out);
@@ -234,117 +293,153 @@ special(const json_t *json, double *out)
 	return 0;
 }
 
-/* {"f32": […]} and its like to bytes; malloc'd. */
+/* x as an element of bytes; 0 if it is none: over its type's range, or a part of a whole number. */
 static int
-pack_numbers(msgpack_packer *pack, const char *type, const json_t *list, struct err *err)
+put_element(uint8_t *to, enum element element, double x)
 {
-	size_t n = json_array_size(list), size = !strcmp(type, "f16") ? 2 : 4;
+	float single = (float)x;
+	uint16_t half = float_to_half(single);
+	int32_t whole;
+
+	switch (element) {
+	case F32:
+		memcpy(to, &single, sizeof single);
+		return !isfinite(x) || isfinite(single);
+	case F16:
+		memcpy(to, &half, sizeof half);
+		return !isfinite(x) || isfinite(half_to_float(half));
+	default:
+		if (!(x >= INT32_MIN && x <= INT32_MAX) || x != trunc(x))
+			return 0;
+		whole = (int32_t)x;
+		memcpy(to, &whole, sizeof whole);
+		return 1;
+	}
+}
+
+/* {"f32": […]} and its like to bytes. */
+static int
+pack_numbers(struct rec_out *out, const char *type, const json_t *list, struct err *err)
+{
+	enum element element = !strcmp(type, "f32") ? F32 : !strcmp(type, "f16") ? F16 : I32;
+	size_t n = json_array_size(list), size = element == F16 ? 2 : 4;
 	uint8_t *bytes = malloc(n * size + 1);
-	int bad = !bytes || !json_is_array(list);
 
-	for (size_t i = 0; !bad && i < n; i++) {
-		double x = 0;
-		float single;
-		uint16_t half;
-		int32_t whole;
+	if (!bytes)
+		return err_set(err, "out of memory for %zu numbers", n);
+	for (size_t i = 0; i < n; i++) {
+		double x;
 
-		bad = special(json_array_get(list, i), &x);
-		if (!strcmp(type, "f32")) {
-			single = (float)x;
-			memcpy(bytes + 4 * i, &single, 4);
-		} else if (size == 2) {
-			half = float_to_half((float)x);
-			memcpy(bytes + 2 * i, &half, 2);
-		} else {
-			bad = bad || !(x >= INT32_MIN && x <= INT32_MAX);
-			whole = bad ? 0 : (int32_t)x;
-			memcpy(bytes + 4 * i, &whole, 4);
+		if (special(json_array_get(list, i), &x) || !put_element(bytes + size * i, element, x)) {
+			free(bytes);
+			return err_set(err, "element %zu is no number of type %s", i, type);
 		}
 	}
-	if (!bad)
-		msgpack_pack_bin_with_body(pack, bytes, n * size);
+	out->bad |= msgpack_pack_bin_with_body(&out->pack, bytes, n * size);
 	free(bytes);
-	return bad ? err_set(err, "'%s' is no array of numbers", type) : 0;
+	return 0;
 }
 
 static int
-pack_bytes(msgpack_packer *pack, const json_t *json, struct err *err)
+pack_bytes(struct rec_out *out, const json_t *json, struct err *err)
 {
+	const char *text = json_string_value(json);
 	size_t length = json_string_length(json), at;
-	uint8_t *bytes = malloc(length / 4 * 3 + 1);
-	long n = bytes && json_is_string(json) ? base64_decode(bytes, json_string_value(json), length, &at) : -1;
+	uint8_t *bytes = malloc(base64_bytes(text, length) + 1);
+	long n = bytes ? base64_decode(bytes, text, length, &at) : -1;
 
 	if (n >= 0)
-		msgpack_pack_bin_with_body(pack, bytes, (size_t)n);
+		out->bad |= msgpack_pack_bin_with_body(&out->pack, bytes, (size_t)n);
 	free(bytes);
-	return n < 0 ? err_set(err, "'bin' is no base64") : 0;
+	return n < 0 ? err_set(err, bytes ? "'bin' is no base64" : "out of memory for 'bin'") : 0;
 }
 
-static int pack_value(msgpack_packer *pack, json_t *json, int depth, struct err *err);
-
-/* A map of one key that is a type's name stands for bytes or a number. */
-static int
-pack_object(msgpack_packer *pack, json_t *json, int depth, struct err *err)
+static void
+pack_text(struct rec_out *out, const char *text, size_t n)
 {
-	const char *key = json_object_iter_key(json_object_iter(json));
-	json_t *value = key ? json_object_get(json, key) : NULL;
-	double x;
+	out->bad |= msgpack_pack_str_with_body(&out->pack, text, n);
+}
 
-	if (json_object_size(json) == 1 && (!strcmp(key, "f32") || !strcmp(key, "f16") || !strcmp(key, "i32")))
-		return pack_numbers(pack, key, value, err);
-	if (json_object_size(json) == 1 && !strcmp(key, "bin"))
-		return pack_bytes(pack, value, err);
-	if (json_object_size(json) == 1 && !strcmp(key, "f64") && !special(value, &x)) {
-		msgpack_pack_double(pack, x);
-		return 0;
-	}
-	msgpack_pack_map(pack, json_object_size(json));
+static int pack_value(struct rec_out *out, json_t *json, int depth, struct err *err);
+
+static int
+pack_map(struct rec_out *out, json_t *json, int depth, struct err *err)
+{
+	const char *key;
+	json_t *value;
+
+	out->bad |= msgpack_pack_map(&out->pack, json_object_size(json));
 	json_object_foreach(json, key, value)
 	{
-		msgpack_pack_str_with_body(pack, key, strlen(key));
-		if (pack_value(pack, value, depth, err))
+		pack_text(out, key, strlen(key));
+		if (pack_value(out, value, depth, err))
+			return -1;
+	}
+	return 0;
+}
+
+/* A map of one key that is a type's name stands for bytes, a number, or a map that looks like one of these. */
+static int
+pack_object(struct rec_out *out, json_t *json, int depth, struct err *err)
+{
+	const char *key = json_object_size(json) == 1 ? json_object_iter_key(json_object_iter(json)) : "";
+	json_t *value = json_object_get(json, key);
+	double x;
+
+	if (json_is_array(value) && (!strcmp(key, "f32") || !strcmp(key, "f16") || !strcmp(key, "i32")))
+		return pack_numbers(out, key, value, err);
+	if (json_is_string(value) && !strcmp(key, "bin"))
+		return pack_bytes(out, value, err);
+	if (json_is_string(value) && !strcmp(key, "f64") && !special(value, &x)) {
+		out->bad |= msgpack_pack_double(&out->pack, x);
+		return 0;
+	}
+	return pack_map(out, json_is_object(value) && !strcmp(key, "map") ? value : json, depth, err);
+}
+
+static int
+pack_array(struct rec_out *out, json_t *json, int depth, struct err *err)
+{
+	json_t *item;
+	size_t i;
+
+	out->bad |= msgpack_pack_array(&out->pack, json_array_size(json));
+	json_array_foreach(json, i, item)
+	{
+		if (pack_value(out, item, depth, err))
 			return -1;
 	}
 	return 0;
 }
 
 static int
-pack_value(msgpack_packer *pack, json_t *json, int depth, struct err *err)
+pack_value(struct rec_out *out, json_t *json, int depth, struct err *err)
 {
-	json_t *item;
-	size_t i;
-
 	if (!depth)
 		return err_set(err, "nested deeper than %d levels", DEPTH_MAX);
 	switch (json_typeof(json)) {
 	case JSON_NULL:
-		msgpack_pack_nil(pack);
+		out->bad |= msgpack_pack_nil(&out->pack);
 		return 0;
 	case JSON_TRUE:
-		msgpack_pack_true(pack);
+		out->bad |= msgpack_pack_true(&out->pack);
 		return 0;
 	case JSON_FALSE:
-		msgpack_pack_false(pack);
+		out->bad |= msgpack_pack_false(&out->pack);
 		return 0;
 	case JSON_INTEGER:
-		msgpack_pack_int64(pack, json_integer_value(json));
+		out->bad |= msgpack_pack_int64(&out->pack, json_integer_value(json));
 		return 0;
 	case JSON_REAL:
-		msgpack_pack_double(pack, json_real_value(json));
+		out->bad |= msgpack_pack_double(&out->pack, json_real_value(json));
 		return 0;
 	case JSON_STRING:
-		msgpack_pack_str_with_body(pack, json_string_value(json), json_string_length(json));
+		pack_text(out, json_string_value(json), json_string_length(json));
 		return 0;
 	case JSON_ARRAY:
-		msgpack_pack_array(pack, json_array_size(json));
-		json_array_foreach(json, i, item)
-		{
-			if (pack_value(pack, item, depth - 1, err))
-				return -1;
-		}
-		return 0;
+		return pack_array(out, json, depth - 1, err);
 	case JSON_OBJECT:
-		return pack_object(pack, json, depth - 1, err);
+		return pack_object(out, json, depth - 1, err);
 	}
 	return err_set(err, "a value of no type that JSON has");
 }
@@ -354,19 +449,22 @@ json_to_record(struct rec_out *out, const char *line, size_t n, const char *wher
 {
 	json_error_t at;
 	json_t *json = json_loadb(line, n, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &at), *value;
-	const char *type = json_string_value(json_object_get(json, "type")), *key;
+	const char *key;
 	int bad = 0;
 
 	if (!json)
 		return err_set(err, "%s: byte %d: %s", where, at.position, at.text);
-	if (!type) {
+	if (!json_is_string(json_object_get(json, "type"))) {
 		json_decref(json);
 		return err_set(err, "%s: 'type' is missing, expected a JSON object with a type", where);
 	}
-	rec_begin(out, type);
+	rec_clear(out);
 	json_object_foreach(json, key, value)
 	{
-		if (!bad && strcmp(key, "type") != 0 && pack_value(rec_put(out, key), value, DEPTH_MAX, err))
+		out->fields++;
+		pack_text(out, key, strlen(key));
+		/* The record itself is a level, as the reader counts. */
+		if (!bad && pack_value(out, value, DEPTH_MAX - 1, err))
 			bad = err_prefix(err, "%s: '%s'", where, key);
 	}
 	json_decref(json);

@@ -182,8 +182,8 @@ rec_next(struct rec_in *in, struct err *err)
 	return 1;
 }
 
-static int
-is_text(const msgpack_object *o, const char *text)
+int
+object_is(const msgpack_object *o, const char *text)
 {
 	return o->type == MSGPACK_OBJECT_STR && o->via.str.size == strlen(text) &&
 	       !memcmp(o->via.str.ptr, text, o->via.str.size);
@@ -195,7 +195,7 @@ rec_get(const struct rec_in *in, const char *key)
 	const msgpack_object_map *map = &in->rec.via.map;
 
 	for (uint32_t i = 0; i < map->size; i++)
-		if (is_text(&map->ptr[i].key, key))
+		if (object_is(&map->ptr[i].key, key))
 			return &map->ptr[i].val;
 	return NULL;
 }
@@ -205,7 +205,7 @@ rec_is(const struct rec_in *in, const char *type)
 {
 	const msgpack_object *o = rec_get(in, "type");
 
-	return o && is_text(o, type);
+	return o && object_is(o, type);
 }
 
 int
@@ -270,9 +270,9 @@ rec_text(const struct rec_in *in, const char *key, const char **out, size_t *n, 
 
 	if (!o || o->type != MSGPACK_OBJECT_STR)
 		return missing(in, key, "a string", err);
-	if (!utf8_valid(o->via.str.ptr, o->via.str.size, NULL) || memchr(o->via.str.ptr, 0, o->via.str.size))
+	if (!utf8_text(o->via.str.ptr, o->via.str.size))
 		return rec_fault(in, err, "'%s' is not UTF-8 text", key);
-	*out = o->via.str.ptr;
+	*out = o->via.str.size ? o->via.str.ptr : ""; /* msgpack-c has no pointer for it */
 	*n = o->via.str.size;
 	return 0;
 }
@@ -320,11 +320,17 @@ rec_discard(struct rec_out *out)
 }
 
 void
-rec_begin(struct rec_out *out, const char *type)
+rec_clear(struct rec_out *out)
 {
 	msgpack_sbuffer_clear(&out->body);
 	out->fields = 0;
 	out->bad = 0;
+}
+
+void
+rec_begin(struct rec_out *out, const char *type)
+{
+	rec_clear(out);
 	rec_put_text(out, "type", type, strlen(type));
 }
 
@@ -333,7 +339,7 @@ rec_put(struct rec_out *out, const char *key)
 {
 	size_t n = strlen(key);
 
-	if (out->fields == sizeof out->keys / sizeof *out->keys || n >= sizeof *out->keys)
+	if (out->fields >= sizeof out->keys / sizeof *out->keys || n >= sizeof *out->keys)
 		out->bad = 1;
 	else
 		memcpy(out->keys[out->fields], key, n + 1);
@@ -370,7 +376,7 @@ static int
 was_put(const struct rec_out *out, const msgpack_object *key, uint32_t own)
 {
 	for (uint32_t i = 0; i < own; i++)
-		if (is_text(key, out->keys[i]))
+		if (object_is(key, out->keys[i]))
 			return 1;
 	return 0;
 }
@@ -381,6 +387,8 @@ rec_keep(struct rec_out *out, const struct rec_in *in)
 	const msgpack_object_map *map = &in->rec.via.map;
 	uint32_t own = out->fields;
 
+	if (out->bad)
+		return;
 	for (uint32_t i = 0; i < map->size; i++) {
 		if (was_put(out, &map->ptr[i].key, own))
 			continue;
@@ -414,9 +422,7 @@ rec_send(struct rec_out *out, struct err *err)
 int
 rec_pass(struct rec_out *out, const struct rec_in *in, struct err *err)
 {
-	msgpack_sbuffer_clear(&out->body);
-	out->fields = 0;
-	out->bad = 0;
+	rec_clear(out);
 	rec_keep(out, in);
 	return rec_send(out, err);
 }

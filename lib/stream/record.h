@@ -51,6 +51,8 @@ int rec_next(struct rec_in *in, struct err *err);
 
 /* Whether the current record is of this type. */
 int rec_is(const struct rec_in *in, const char *type);
+/* Whether a value is this string. */
+int object_is(const msgpack_object *o, const char *text);
 /* The value under key, or NULL. */
 const msgpack_object *rec_get(const struct rec_in *in, const char *key);
 /* Required fields: -1 with "stdin: record 3 (question): 'id' is missing, expected an integer". */
@@ -68,11 +70,13 @@ int rec_create(struct rec_out *out, int fd, const char *name, struct err *err);
 void rec_discard(struct rec_out *out);
 /* Begin a record of this type; then its fields in any order; then rec_keep() if it extends one; then rec_send(). */
 void rec_begin(struct rec_out *out, const char *type);
+/* Begin a record that brings its own "type": by rec_keep(), or by the caller's packing (fields, bad). */
+void rec_clear(struct rec_out *out);
 void rec_put_int(struct rec_out *out, const char *key, int64_t value);
 void rec_put_real(struct rec_out *out, const char *key, double value);
 void rec_put_text(struct rec_out *out, const char *key, const char *text, size_t n);
 void rec_put_bin(struct rec_out *out, const char *key, const void *data, size_t bytes);
-/* For nested values: writes the key; exactly one value must follow through out->pack. */
+/* At most 32 fields with keys below 32 bytes can be put. For nested values: writes the key; exactly one value must follow through out->pack. */
 msgpack_packer *rec_put(struct rec_out *out, const char *key);
 /* Copy the fields of the reader's current record that have not been put, unknown ones too. */
 void rec_keep(struct rec_out *out, const struct rec_in *in);

@@ -58,15 +58,13 @@ features_f16(const struct rec_in *in, struct err *err)
 	if (dtype->type != MSGPACK_OBJECT_MAP)
 		return rec_fault(in, err, "'dtype' has another type, expected a map from field to type");
 	for (uint32_t i = 0; i < dtype->via.map.size; i++) {
-		const msgpack_object_str *key = &dtype->via.map.ptr[i].key.via.str;
-		const msgpack_object *val = &dtype->via.map.ptr[i].val;
+		const msgpack_object_kv *kv = &dtype->via.map.ptr[i];
 
-		if (dtype->via.map.ptr[i].key.type != MSGPACK_OBJECT_STR || key->size != 8 ||
-		    memcmp(key->ptr, "features", 8))
+		if (!object_is(&kv->key, "features"))
 			continue;
-		if (val->type == MSGPACK_OBJECT_STR && val->via.str.size == 3 && !memcmp(val->via.str.ptr, "f16", 3))
+		if (object_is(&kv->val, "f16"))
 			return 1;
-		if (val->type == MSGPACK_OBJECT_STR && val->via.str.size == 3 && !memcmp(val->via.str.ptr, "f32", 3))
+		if (object_is(&kv->val, "f32"))
 			return 0;
 		return rec_fault(in, err, "'dtype' of features is neither f32 nor f16");
 	}

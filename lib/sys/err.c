@@ -1,5 +1,6 @@
 /*
- * Errors as values: formatting only. Words that do not fit are cut at the end, never the subject at their beginning.
+ * Errors as values: formatting only. Words that do not fit are cut at the end, never the subject at their beginning. They stay
+ * one line whatever they quote: control characters become '?'.
  */
 #include "sys/err.h"
 
@@ -7,6 +8,15 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+
+static int
+one_line(struct err *err)
+{
+	for (char *c = err->text; *c; c++)
+		if ((unsigned char)*c < ' ' || *c == 0x7f)
+			*c = '?';
+	return -1;
+}
 
 int
 err_set(struct err *err, const char *fmt, ...)
@@ -16,7 +26,7 @@ err_set(struct err *err, const char *fmt, ...)
 	va_start(args, fmt);
 	vsnprintf(err->text, sizeof err->text, fmt, args);
 	va_end(args);
-	return -1;
+	return one_line(err);
 }
 
 int
@@ -31,7 +41,7 @@ err_sys(struct err *err, const char *fmt, ...)
 	va_end(args);
 	n = strlen(err->text);
 	snprintf(err->text + n, sizeof err->text - n, ": %s", reason);
-	return -1;
+	return one_line(err);
 }
 
 int
@@ -47,5 +57,5 @@ err_prefix(struct err *err, const char *fmt, ...)
 	memcpy(after, err->text, sizeof after);
 	if (snprintf(err->text, sizeof err->text, "%s: %s", before, after) < 0)
 		err->text[0] = '\0';
-	return -1;
+	return one_line(err);
 }

@@ -73,6 +73,12 @@ utf8_valid(const char *s, size_t n, size_t *bad)
 	return true;
 }
 
+bool
+utf8_text(const char *s, size_t n)
+{
+	return utf8_valid(s, n, NULL) && !(n && memchr(s, '\0', n));
+}
+
 const char *
 utf8_quote(char *out, size_t size, const char *s, size_t n)
 {

@@ -14,6 +14,8 @@ int utf8_get(const char *s, size_t n, int32_t *code);
 int utf8_put(char *s, int32_t code);
 /* *bad (may be NULL) is the offset of the first byte that is not UTF-8. */
 bool utf8_valid(const char *s, size_t n, size_t *bad);
+/* The same, and no NUL in it. */
+bool utf8_text(const char *s, size_t n);
 /*
  * For messages: copy at most size - 1 bytes of text from outside, so that they stay one line: what is not printable or not
  * UTF-8 becomes '?', a cut is shown by "...". Returns out.

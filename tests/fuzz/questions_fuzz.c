@@ -2,34 +2,10 @@
  * Question lists and the tokenizer: any bytes as a list; what is accepted must read the same a second time, in any order,
  * and tokenize within bounds.
  */
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/mman.h>
-#include <unistd.h>
-
+#include "fuzz.h"
 #include "text/order.h"
 #include "text/questions.h"
 #include "text/wordpiece.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void
-must(int holds)
-{
-	if (!holds)
-		abort();
-}
-
-/* A file in memory; *fd is to be closed. */
-static void
-memory_file(char path[64], int *fd, const void *data, size_t size)
-{
-	*fd = memfd_create("fuzz", 0);
-	must(*fd >= 0 && write(*fd, data, size) == (ssize_t)size);
-	snprintf(path, 64, "/proc/self/fd/%d", *fd);
-}
 
 static const struct vocab *
 small_vocab(void)
@@ -42,7 +18,8 @@ small_vocab(void)
 	int fd;
 
 	if (vocab.count == 0) {
-		memory_file(path, &fd, pieces, sizeof pieces - 1);
+		fd = memory_file(pieces, sizeof pieces - 1);
+		memory_path(path, fd);
 		must(vocab_open(&vocab, path, &err) == 0);
 		close(fd);
 	}
@@ -79,14 +56,14 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct questions q;
 	struct err err = { "" };
 	char path[64], *paths[] = { path };
-	int fd;
+	int fd = memory_file(data, size);
 
-	memory_file(path, &fd, data, size);
+	memory_path(path, fd);
 	if (questions_open(&q, paths, 1, 0, &err) == 0) {
 		read_all(&q);
 		questions_close(&q);
 	} else {
-		must(err.text[0] && !strpbrk(err.text, "\n\r"));
+		must_say(err.text);
 	}
 	close(fd);
 	return 0;

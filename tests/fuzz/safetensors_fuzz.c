@@ -2,22 +2,10 @@
  * Safetensors: any bytes as an image; what is accepted covers its data once, is found by name, and its metadata, names and
  * values are read without leaving the image.
  */
-#include <stdint.h>
-#include <stdlib.h>
-#include <string.h>
-
 #include "ckpt/config.h"
 #include "ckpt/image.h"
 #include "ckpt/names.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void
-must(int holds)
-{
-	if (!holds)
-		abort();
-}
+#include "fuzz.h"
 
 static void
 read_tensors(const struct image *image)
@@ -64,18 +52,16 @@ read_configs(const struct image *image)
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	uint8_t *copy = malloc(size ? size : 1); /* of its own, so that a read past its end is seen */
+	uint8_t *copy = copy_of(data, size);
 	struct image image;
 	struct err err = { "" };
 
-	must(copy != NULL);
-	memcpy(copy, data, size);
 	if (!image_parse(&image, copy, size, "x", &err)) {
 		read_tensors(&image);
 		read_configs(&image);
 		image_close(&image);
 	} else {
-		must(err.text[0] != '\0');
+		must_say(err.text);
 	}
 	free(copy);
 	return 0;
