@@ -32,33 +32,18 @@ lmdb_fault(const struct store *s, int code, const char *what, struct err *err)
 	               code == MDB_INVALID || code == EINVAL ? "not a store" : mdb_strerror(code));
 }
 
-/* A file that ends before its last page would be a SIGBUS later. */
-static int
-check_size(struct store *s, struct err *err)
-{
-	MDB_envinfo info;
-	MDB_stat stat_;
-	struct stat st;
-
-	if (mdb_env_info(s->env, &info) || mdb_env_stat(s->env, &stat_) || stat(s->path, &st))
-		return err_set(err, "%s: not a store", s->path);
-	if ((uint64_t)st.st_size < (info.me_last_pgno + 1) * (uint64_t)stat_.ms_psize)
-		return err_set(err, "%s: cut off: %lld bytes, expected %llu", s->path, (long long)st.st_size,
-		               (unsigned long long)(info.me_last_pgno + 1) * stat_.ms_psize);
-	return 0;
-}
-
 static int
 read_meta(struct store *s, struct err *err)
 {
-	MDB_val key = { META_N, (void *)(uintptr_t)META }, value;
+	const uint8_t *value;
 	const char *source;
+	size_t value_n;
 	json_t *json;
-	int bad;
+	int bad, got = pages_find(&s->pages, META, META_N, &value, &value_n, err);
 
-	if (mdb_get(s->txn, s->dbi, &key, &value))
-		return err_set(err, "%s: not a store of vqa-featpack", s->path);
-	json = json_loadb(value.mv_data, value.mv_size, 0, NULL);
+	if (got <= 0)
+		return got ? -1 : err_set(err, "%s: not a store of vqa-featpack", s->path);
+	json = json_loadb((const char *)value, value_n, 0, NULL);
 	source = json_string_value(json_object_get(json, "source"));
 	s->images = json_integer_value(json_object_get(json, "images"));
 	bad = json_integer_value(json_object_get(json, "version")) != 1 || s->images < 0 || !source ||
@@ -85,56 +70,12 @@ set_path(struct store *s, const char *path, struct err *err)
 	return 0;
 }
 
-/*
- * LMDB believes its meta pages, so its magic number is looked at first.
- */
-static int
-check_magic(const struct store *s, struct err *err)
-{
-	uint8_t begin[24];
-	uint32_t magic;
-	struct stat st;
-	int fd = open(s->path, O_RDONLY | O_CLOEXEC);
-	ssize_t got = fd < 0 ? -1 : pread(fd, begin, sizeof begin, 0);
-
-	if (fd < 0)
-		return err_sys(err, "%s: cannot open", s->path);
-	if (fstat(fd, &st) || !S_ISREG(st.st_mode)) {
-		close(fd);
-		return err_set(err, "%s: not a regular file", s->path);
-	}
-	close(fd);
-	memcpy(&magic, begin + 16, sizeof magic);
-	if (got != sizeof begin || magic != STORE_MAGIC)
-		return err_set(err, "%s: not a store", s->path);
-	if (st.st_size < 2 * 4096)
-		return err_set(err, "%s: cut off: %lld bytes, expected at least 8192", s->path, (long long)st.st_size);
-	return 0;
-}
-
 int
 store_open(struct store *s, const char *path, struct err *err)
 {
-	int code;
-
-	if (set_path(s, path, err) || check_magic(s, err))
+	if (set_path(s, path, err) || pages_open(&s->pages, s->path, err))
 		return -1;
-	code = mdb_env_create(&s->env);
-	if (!code)
-		code = mdb_env_open(s->env, path, MDB_NOSUBDIR | MDB_RDONLY | MDB_NOLOCK | MDB_NORDAHEAD, 0644);
-	if (code) {
-		lmdb_fault(s, code, "cannot open", err);
-		store_close(s);
-		return -1;
-	}
-	if (check_size(s, err)) {
-		store_close(s);
-		return -1;
-	}
-	code = mdb_txn_begin(s->env, NULL, MDB_RDONLY, &s->txn);
-	if (!code)
-		code = mdb_dbi_open(s->txn, NULL, 0, &s->dbi);
-	if (code ? lmdb_fault(s, code, "cannot read", err) : read_meta(s, err)) {
+	if (read_meta(s, err)) {
 		store_close(s);
 		return -1;
 	}
@@ -142,21 +83,19 @@ store_open(struct store *s, const char *path, struct err *err)
 }
 
 static int
-check_value(const struct store *s, const char *id, int id_n, const MDB_val *value, struct head *head, struct err *err)
+check_value(const struct store *s, const char *id, int id_n, const uint8_t *data, size_t n, struct head *head,
+            struct err *err)
 {
-	const uint8_t *data = value->mv_data;
 	size_t want;
 
-	if (value->mv_size < HEAD)
-		return err_set(err, "%s: image '%.*s': %zu bytes, expected at least %d", s->path, id_n, id,
-		               value->mv_size, HEAD);
+	if (n < HEAD)
+		return err_set(err, "%s: image '%.*s': %zu bytes, expected at least %d", s->path, id_n, id, n, HEAD);
 	memcpy(head, data, sizeof *head);
 	want = HEAD + (size_t)head->regions * 16 + (size_t)head->regions * head->columns * (head->type ? 2 : 4);
 	if (!head->regions || head->regions > FEATURES_REGIONS || !head->columns || head->columns > FEATURES_WIDTH ||
-	    head->type > 1 || want != value->mv_size)
-		return err_set(err, "%s: image '%.*s': %zu bytes do not hold what its head says", s->path, id_n, id,
-		               value->mv_size);
-	if (crc32_z(0, data + HEAD, value->mv_size - HEAD) != head->crc)
+	    head->type > 1 || want != n)
+		return err_set(err, "%s: image '%.*s': %zu bytes do not hold what its head says", s->path, id_n, id, n);
+	if (crc32_z(0, data + HEAD, n - HEAD) != head->crc)
 		return err_set(err, "%s: image '%.*s': its checksum does not match", s->path, id_n, id);
 	return 0;
 }
@@ -164,26 +103,25 @@ check_value(const struct store *s, const char *id, int id_n, const MDB_val *valu
 int
 store_get(struct store *s, const char *id, size_t n, struct features *f, struct err *err)
 {
-	MDB_val key = { n, (void *)(uintptr_t)id }, value;
+	const uint8_t *value;
 	struct head head;
-	int code;
+	size_t value_n;
+	int got;
 
 	if (!n || n >= sizeof f->id || memchr(id, '\0', n))
 		return 0;
-	code = mdb_get(s->txn, s->dbi, &key, &value);
-	if (code == MDB_NOTFOUND)
-		return 0;
-	if (code)
-		return lmdb_fault(s, code, "cannot read", err);
-	if (check_value(s, id, (int)n, &value, &head, err) ||
+	got = pages_find(&s->pages, id, n, &value, &value_n, err);
+	if (got <= 0)
+		return got;
+	if (check_value(s, id, (int)n, value, value_n, &head, err) ||
 	    features_room(f, (int)head.regions, (int)head.columns, (int)head.type, err))
 		return -1;
 	memcpy(f->id, id, n);
 	f->id[n] = '\0';
 	f->width = head.width;
 	f->height = head.height;
-	memcpy(f->boxes, (uint8_t *)value.mv_data + HEAD, (size_t)f->n * 16);
-	memcpy(f->features, (uint8_t *)value.mv_data + HEAD + (size_t)f->n * 16, features_bytes(f));
+	memcpy(f->boxes, value + HEAD, (size_t)f->n * 16);
+	memcpy(f->features, value + HEAD + (size_t)f->n * 16, features_bytes(f));
 	return 1;
 }
 
@@ -196,6 +134,7 @@ store_close(struct store *s)
 		mdb_env_close(s->env);
 	s->txn = NULL;
 	s->env = NULL;
+	pages_close(&s->pages);
 }
 
 static int

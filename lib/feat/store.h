@@ -14,19 +14,18 @@
 #include <stdint.h>
 
 #include "feat/features.h"
-
-/* LMDB's, at byte 16 of its files (lmdb's mdb.c, struct MDB_meta). */
-#define STORE_MAGIC 0xBEEFC0DEu
+#include "feat/pages.h"
 
 struct store {
 	char path[4096];
-	MDB_env *env;
-	MDB_txn *txn;
-	MDB_dbi dbi;
+	struct pages pages; /* while reading */
 	int64_t images;
 	int features, objects;
 	char source[256];
 	/* While writing: */
+	MDB_env *env;
+	MDB_txn *txn;
+	MDB_dbi dbi;
 	char temporary[4096 + 32];
 	int pending; /* images in this transaction */
 };
