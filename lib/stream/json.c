@@ -3,6 +3,7 @@
  */
 #include "stream/json.h"
 
+#include <errno.h>
 #include <jansson.h>
 #include <math.h>
 #include <stdlib.h>
@@ -10,8 +11,21 @@
 
 #include "feat/base64.h"
 #include "sys/half.h"
+#include "text/utf8.h"
 
 enum element { BYTES, F32, F16, I32 };
+
+/* Whether a map of one key would be read back as something else: see json.h. */
+static int
+is_special(const char *key, size_t n)
+{
+	static const char *const names[] = { "f32", "f16", "i32", "bin", "f64", "u64", "map" };
+
+	for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+		if (strlen(names[i]) == n && !memcmp(key, names[i], n))
+			return 1;
+	return 0;
+}
 
 /* The type of a bin field; inside "attention" all are matrices. */
 static enum element
@@ -73,7 +87,7 @@ put_number(FILE *out, double x, int digits)
 	char text[40];
 
 	if (!isfinite(x)) {
-		fputs(isnan(x) ? "\"nan\"" : x > 0 ? "\"inf\"" : "\"-inf\"", out);
+		fputs(isnan(x) ? (signbit(x) ? "\"-nan\"" : "\"nan\"") : x > 0 ? "\"inf\"" : "\"-inf\"", out);
 		return;
 	}
 	for (int d = digits == 9 ? 6 : 15; d <= digits; d++) {
@@ -136,13 +150,18 @@ static int put_value(const struct context *c, const msgpack_object *o, const cha
 static int
 put_map(const struct context *c, const msgpack_object_map *map, int in_attention, struct err *err)
 {
-	putc('{', c->out);
+	int wrap = map != c->record && map->size == 1 && map->ptr->key.type == MSGPACK_OBJECT_STR &&
+	           is_special(map->ptr->key.via.str.ptr, map->ptr->key.via.str.size);
+
+	fputs(wrap ? "{\"map\":{" : "{", c->out);
 	for (uint32_t i = 0; i < map->size; i++) {
 		const msgpack_object_str *key = &map->ptr[i].key.via.str;
 		int attention = in_attention;
 
 		if (map->ptr[i].key.type != MSGPACK_OBJECT_STR)
 			return rec_fault(c->in, err, "a key is no string, which JSON cannot say");
+		if (!utf8_valid(key->ptr, key->size, NULL) || memchr(key->ptr, '\0', key->size))
+			return rec_fault(c->in, err, "a key is not UTF-8 without NUL, which JSON cannot say");
 		if (i)
 			putc(',', c->out);
 		put_text(c->out, key->ptr, key->size);
@@ -152,7 +171,7 @@ put_map(const struct context *c, const msgpack_object_map *map, int in_attention
 		if (put_value(c, &map->ptr[i].val, key->ptr, key->size, attention, err))
 			return -1;
 	}
-	putc('}', c->out);
+	fputs(wrap ? "}}" : "}", c->out);
 	return 0;
 }
 
@@ -169,20 +188,27 @@ put_value(const struct context *c, const msgpack_object *o, const char *key, siz
 		fputs(o->via.boolean ? "true" : "false", c->out);
 		return 0;
 	case MSGPACK_OBJECT_POSITIVE_INTEGER:
-		fprintf(c->out, "%llu", (unsigned long long)o->via.u64);
+		fprintf(c->out, o->via.u64 > INT64_MAX ? "{\"u64\":\"%llu\"}" : "%llu", (unsigned long long)o->via.u64);
 		return 0;
 	case MSGPACK_OBJECT_NEGATIVE_INTEGER:
 		fprintf(c->out, "%lld", (long long)o->via.i64);
 		return 0;
 	case MSGPACK_OBJECT_FLOAT32:
+		fputs("{\"f32\":", c->out);
+		put_number(c->out, o->via.f64, 9);
+		putc('}', c->out);
+		return 0;
 	case MSGPACK_OBJECT_FLOAT64:
 		if (!isfinite(o->via.f64))
 			fputs("{\"f64\":", c->out);
-		put_number(c->out, o->via.f64, o->type == MSGPACK_OBJECT_FLOAT32 ? 9 : 17);
+		put_number(c->out, o->via.f64, 17);
 		if (!isfinite(o->via.f64))
 			putc('}', c->out);
 		return 0;
 	case MSGPACK_OBJECT_STR:
+		if (!utf8_valid(o->via.str.ptr, o->via.str.size, NULL))
+			return rec_fault(c->in, err, "'%.*s' is not UTF-8 text, which JSON cannot say",
+			                 (int)(key_n < 64 ? key_n : 64), key);
 		put_text(c->out, o->via.str.ptr, o->via.str.size);
 		return 0;
 	case MSGPACK_OBJECT_BIN:
@@ -201,7 +227,8 @@ put_value(const struct context *c, const msgpack_object *o, const char *key, siz
 		putc(']', c->out);
 		return 0;
 	default:
-		return rec_fault(c->in, err, "'%.*s' is of a type that JSON cannot say", (int)key_n, key);
+		return rec_fault(c->in, err, "'%.*s' is of a type that JSON cannot say", (int)(key_n < 64 ? key_n : 64),
+		                 key);
 	}
 }
 
@@ -213,7 +240,7 @@ json_from_record(FILE *out, const struct rec_in *in, struct err *err)
 	if (put_map(&c, c.record, 0, err))
 		return -1;
 	putc('\n', out);
-	return ferror(out) ? err_sys(err, "stdout: cannot write") : 0;
+	return fflush(out) || ferror(out) ? err_sys(err, "stdout: cannot write") : 0;
 }
 
 static int
@@ -225,6 +252,8 @@ special(const json_t *json, double *out)
 		*out = json_number_value(json);
 	else if (text && !strcmp(text, "nan"))
 		*out = NAN;
+	else if (text && !strcmp(text, "-nan"))
+		*out = -NAN;
 	else if (text && !strcmp(text, "inf"))
 		*out = INFINITY;
 	else if (text && !strcmp(text, "-inf"))
@@ -242,6 +271,8 @@ pack_numbers(msgpack_packer *pack, const char *type, const json_t *list, struct 
 	uint8_t *bytes = malloc(n * size + 1);
 	int bad = !bytes || !json_is_array(list);
 
+	if (bad)
+		err_set(err, bytes ? "'%s' is no array" : "out of memory for '%s'", type);
 	for (size_t i = 0; !bad && i < n; i++) {
 		double x = 0;
 		float single;
@@ -249,22 +280,26 @@ pack_numbers(msgpack_packer *pack, const char *type, const json_t *list, struct 
 		int32_t whole;
 
 		bad = special(json_array_get(list, i), &x);
+		single = (float)x;
+		half = float_to_half(single);
 		if (!strcmp(type, "f32")) {
-			single = (float)x;
+			bad = bad || (isfinite(x) && !isfinite(single));
 			memcpy(bytes + 4 * i, &single, 4);
 		} else if (size == 2) {
-			half = float_to_half((float)x);
+			bad = bad || (isfinite(x) && !isfinite(half_to_float(half)));
 			memcpy(bytes + 2 * i, &half, 2);
 		} else {
-			bad = bad || !(x >= INT32_MIN && x <= INT32_MAX);
+			bad = bad || !(x >= INT32_MIN && x <= INT32_MAX && x == floor(x));
 			whole = bad ? 0 : (int32_t)x;
 			memcpy(bytes + 4 * i, &whole, 4);
 		}
+		if (bad)
+			err_set(err, "element %zu of '%s' is no such number", i, type);
 	}
 	if (!bad)
 		msgpack_pack_bin_with_body(pack, bytes, n * size);
 	free(bytes);
-	return bad ? err_set(err, "'%s' is no array of numbers", type) : 0;
+	return bad ? -1 : 0;
 }
 
 static int
@@ -282,22 +317,47 @@ pack_bytes(msgpack_packer *pack, const json_t *json, struct err *err)
 
 static int pack_value(msgpack_packer *pack, json_t *json, int depth, struct err *err);
 
-/* A map of one key that is a type's name stands for bytes or a number. */
+/* What a map of one key that is a type's name stands for. */
+static int
+pack_special(msgpack_packer *pack, const char *key, json_t *value, struct err *err)
+{
+	const char *text = json_string_value(value);
+	unsigned long long whole;
+	double x = 0;
+	char *end;
+
+	if (!strcmp(key, "bin"))
+		return pack_bytes(pack, value, err);
+	if (!strcmp(key, "u64")) {
+		errno = 0;
+		whole = text ? strtoull(text, &end, 10) : 0;
+		if (!text || text[0] < '0' || text[0] > '9' || *end || errno)
+			return err_set(err, "'u64' is no string of a whole number to %llu",
+			               (unsigned long long)UINT64_MAX);
+		msgpack_pack_uint64(pack, whole);
+		return 0;
+	}
+	if (strcmp(key, "f64") != 0 && (strcmp(key, "f32") != 0 || json_is_array(value)))
+		return pack_numbers(pack, key, value, err);
+	if (special(value, &x) || (key[1] == '3' && isfinite(x) && !isfinite((float)x)))
+		return err_set(err, "'%s' is no such number", key);
+	if (key[1] == '3')
+		msgpack_pack_float(pack, (float)x);
+	else
+		msgpack_pack_double(pack, x);
+	return 0;
+}
+
 static int
 pack_object(msgpack_packer *pack, json_t *json, int depth, struct err *err)
 {
 	const char *key = json_object_iter_key(json_object_iter(json));
 	json_t *value = key ? json_object_get(json, key) : NULL;
-	double x;
 
-	if (json_object_size(json) == 1 && (!strcmp(key, "f32") || !strcmp(key, "f16") || !strcmp(key, "i32")))
-		return pack_numbers(pack, key, value, err);
-	if (json_object_size(json) == 1 && !strcmp(key, "bin"))
-		return pack_bytes(pack, value, err);
-	if (json_object_size(json) == 1 && !strcmp(key, "f64") && !special(value, &x)) {
-		msgpack_pack_double(pack, x);
-		return 0;
-	}
+	if (json_object_size(json) == 1 && !strcmp(key, "map") && json_is_object(value))
+		json = value;
+	else if (json_object_size(json) == 1 && strcmp(key, "map") != 0 && is_special(key, strlen(key)))
+		return pack_special(pack, key, value, err);
 	msgpack_pack_map(pack, json_object_size(json));
 	json_object_foreach(json, key, value)
 	{
@@ -350,7 +410,7 @@ pack_value(msgpack_packer *pack, json_t *json, int depth, struct err *err)
 }
 
 int
-json_to_record(struct rec_out *out, const char *line, size_t n, const char *where, struct err *err)
+json_to_record(struct rec_out *out, const char *line, size_t n, const char *where, int *end, struct err *err)
 {
 	json_error_t at;
 	json_t *json = json_loadb(line, n, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &at), *value;
@@ -363,10 +423,14 @@ json_to_record(struct rec_out *out, const char *line, size_t n, const char *wher
 		json_decref(json);
 		return err_set(err, "%s: 'type' is missing, expected a JSON object with a type", where);
 	}
-	rec_begin(out, type);
+	*end = !strcmp(type, "end");
+	rec_begin(out, NULL);
 	json_object_foreach(json, key, value)
 	{
-		if (!bad && strcmp(key, "type") != 0 && pack_value(rec_put(out, key), value, DEPTH_MAX, err))
+		/* Not rec_put(): that one remembers names, and only so many. */
+		msgpack_pack_str_with_body(&out->pack, key, strlen(key));
+		out->fields++;
+		if (!bad && pack_value(&out->pack, value, DEPTH_MAX - 1, err))
 			bad = err_prefix(err, "%s: '%s'", where, key);
 	}
 	json_decref(json);

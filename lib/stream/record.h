@@ -49,6 +49,12 @@ void rec_close(struct rec_in *in);
  */
 int rec_next(struct rec_in *in, struct err *err);
 
+/*
+ * After the end record, for a program whose neighbours wait for it before they close their pipes: whatever has come after it
+ * is a fault, as in rec_next(), but nothing is waited for.
+ */
+int rec_last(struct rec_in *in, struct err *err);
+
 /* Whether the current record is of this type. */
 int rec_is(const struct rec_in *in, const char *type);
 /* The value under key, or NULL. */
@@ -66,7 +72,7 @@ int rec_fault(const struct rec_in *in, struct err *err, const char *fmt, ...) __
 
 int rec_create(struct rec_out *out, int fd, const char *name, struct err *err);
 void rec_discard(struct rec_out *out);
-/* Begin a record of this type; then its fields in any order; then rec_keep() if it extends one; then rec_send(). */
+/* Begin a record of this type (NULL: it will be put or kept like any field); then its fields in any order; then rec_keep() if it extends one; then rec_send(). */
 void rec_begin(struct rec_out *out, const char *type);
 void rec_put_int(struct rec_out *out, const char *key, int64_t value);
 void rec_put_real(struct rec_out *out, const char *key, double value);
