@@ -119,14 +119,12 @@ open_log(struct work *w)
 }
 
 static void
-attach(struct work *w, const struct rec_in *in)
+attach(struct work *w, const struct rec_in *in, struct optimizer_settings set)
 {
 	char socket[64], key[64], checkpoint[4096];
-	struct optimizer_settings set;
 	const struct op *op;
 	struct err err;
 
-	read_settings(&set);
 	if (header_read_text(in, "socket", socket, sizeof socket, &err) ||
 	    header_read_text(in, "key", key, sizeof key, &err) ||
 	    header_read_text(in, "checkpoint", checkpoint, sizeof checkpoint, &err) ||
@@ -159,6 +157,8 @@ save(struct work *w, struct err *err)
 static int
 refuse(const struct work *w, const struct log_row *row, const char *what, double value, struct err *err)
 {
+	if (isnan(value))
+		value = fabs(value); /* its sign says nothing */
 	if (w->saved >= 0)
 		return err_set(
 			err, "step %lld: %s is %g; the step is not taken, and the snapshot of step %lld stays in '%s'",
@@ -223,15 +223,17 @@ main(int argc, char **argv)
 {
 	struct rec_in in;
 	struct work work = { .lock = -1 };
+	struct optimizer_settings set;
 	struct err err;
 	int got;
 
 	opt_parse(&program, argc, argv);
+	read_settings(&set);
 	note_terminal(STDIN_FILENO);
 	signal(SIGPIPE, SIG_IGN);
 	if (rec_open(&in, STDIN_FILENO, "stdin", &err) || rec_next(&in, &err) < 0)
 		die(&err);
-	attach(&work, &in);
+	attach(&work, &in, set);
 	if (log_header(stdout, "stdout", &err) || watch_reader(STDOUT_FILENO, die_at_once, &err))
 		die(&err);
 	while ((got = rec_next(&in, &err)) > 0 && !rec_is(&in, "end"))
