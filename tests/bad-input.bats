@@ -310,15 +310,33 @@ wrong() {
 		vqa-featload $name.lmdb <$name.questions >$name.want
 	done
 	/usr/bin/python3 - <<-'END'
-		import random
+		import random, struct
 		for seed in range(60):
 		    draw, b = random.Random(seed), bytearray(open(('many', 'big')[seed % 2] + '.lmdb', 'rb').read())
 		    for _ in range(draw.randrange(1, 6)):
 		        page = 4096 * draw.choice([0, 1, 2, draw.randrange(len(b) // 4096)])
 		        b[page + draw.randrange(draw.choice([64, 200, 4096]))] = draw.choice([0, 1, 255, draw.randrange(256)])
 		    open('damaged.%d' % seed, 'wb').write(b)
+		# In each page of a tree, a child, a value or nodes that lie beyond the page or the file.
+		u16 = lambda b, at: struct.unpack_from('<H', b, at)[0]
+		for name in 'many', 'big':
+		    whole = open(name + '.lmdb', 'rb').read()
+		    for page in range(2 * 4096, len(whole), 4096):
+		        b, flags = bytearray(whole), u16(whole, page + 10)
+		        if flags in (1, 2) and whole[page:page + 8] == struct.pack('<Q', page // 4096):
+		            node = page + u16(whole, page + 16 + 2 * ((u16(whole, page + 12) - 16) // 2 - 1))
+		            if flags == 1:
+		                struct.pack_into('<I', b, node, 0xffffff)
+		            elif u16(whole, node + 4) & 1:
+		                struct.pack_into('<Q', b, node + 8 + u16(whole, node + 6), 0xffffff)
+		            else:
+		                n = (u16(whole, page + 12) - 16) // 2
+		                struct.pack_into('<%dH' % n, b, page + 16, *(n * [0xfff0]))
+		            seed += 1
+		            open('damaged.%d' % (2 * seed + (name == 'big')), 'wb').write(b)
 	END
-	for seed in $(seq 0 59); do
+	[ -e damaged.120 ] && [ "$(find . -name 'damaged.*' | wc -l)" -gt 61 ]
+	for seed in $(find . -name 'damaged.*' | sed 's/.*\.//'); do
 		name=many
 		[ $((seed % 2)) = 0 ] || name=big
 		status=0
