@@ -121,7 +121,7 @@ main(int argc, char **argv)
 	while ((got = rec_next(&in, &err)) > 0 && !rec_is(&in, "end"))
 		if (backward_record(&out, &in, &work, &err))
 			die(&err);
-	if (got < 0 || rec_int(&in, "questions", 0, INT64_MAX, &questions, &err) ||
+	if (got < 0 || rec_int(&in, "questions", 0, INT64_MAX, &questions, &err) || rec_last(&in, &err) ||
 	    (gradient_file && save_gradients(&work, gradient_file, &err)))
 		die(&err);
 	watch_stop();

@@ -1,6 +1,7 @@
 /*
  * vqa-dump: records as JSON lines, and back.
  */
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,6 +9,7 @@
 
 #include "stream/json.h"
 #include "sys/die.h"
+#include "sys/lines.h"
 #include "sys/opt.h"
 
 static int reverse;
@@ -21,52 +23,65 @@ static const struct program program = {
 	"vqa-dump", "", "print records as JSON lines", opts, 0, 0,
 };
 
+/* The end record's line waits until nothing has followed it, so that no output looks complete that is not. */
 static void
 dump(void)
 {
 	struct rec_in in;
 	struct err err;
+	char *end = NULL;
+	size_t end_n = 0;
 	int got;
 
 	if (rec_open(&in, STDIN_FILENO, "stdin", &err))
 		die(&err);
-	while ((got = rec_next(&in, &err)) > 0)
-		if (json_from_record(stdout, &in, &err))
+	while ((got = rec_next(&in, &err)) > 0) {
+		FILE *out = rec_is(&in, "end") ? open_memstream(&end, &end_n) : stdout;
+
+		if (!out)
+			die_words("out of memory for the end record");
+		if (json_from_record(out, &in, &err))
 			die(&err);
-	if (got < 0) {
-		fflush(stdout);
-		die(&err);
+		if (out != stdout)
+			fclose(out);
 	}
+	if (got < 0)
+		die(&err);
+	fwrite(end, 1, end_n, stdout);
+	free(end);
 	close_stdout();
 }
 
-/* The stream that comes out is read again here by nobody: its header and end are the lines' own. */
+/* The lines' own header and end; whether the end came is looked at, as a list of lines has no other. */
 static void
 undump(void)
 {
 	struct rec_out out;
 	struct err err;
-	char *line = NULL, where[48];
-	size_t room = 0;
-	ssize_t n;
-	int64_t number = 0;
+	struct lines lines;
+	char *line, where[48];
+	size_t n;
+	int got, ended = 0;
 
 	refuse_terminal(STDOUT_FILENO);
 	if (rec_create(&out, STDOUT_FILENO, "stdout", &err))
 		die(&err);
-	while ((n = getline(&line, &room, stdin)) > 0) {
-		snprintf(where, sizeof where, "stdin:%lld", (long long)++number);
-		if (n > 4 * (ssize_t)RECORD_MAX)
-			die_words("%s: %zd bytes, more than a record may have", where, n);
-		if (json_to_record(&out, line, (size_t)n, where, &err))
+	lines_open(&lines, STDIN_FILENO, "stdin", 4 * (size_t)RECORD_MAX);
+	while ((got = lines_next(&lines, &line, &n, &err)) > 0) {
+		snprintf(where, sizeof where, "stdin:%lld", (long long)lines.number);
+		if (ended)
+			die_words("%s: follows the end record", where);
+		if (json_to_record(&out, line, n, where, &ended, &err))
 			die(&err);
 	}
-	if (ferror(stdin))
-		die_words("stdin: cannot read");
-	free(line);
+	if (got < 0)
+		die(&err);
+	if (!ended)
+		die_words("stdin: truncated after line %lld, expected an end record", (long long)lines.number);
+	lines_close(&lines);
 	rec_discard(&out);
 	if (close(STDOUT_FILENO))
-		die_words("stdout: cannot write");
+		die_words("stdout: cannot write: %s", strerror(errno));
 }
 
 int

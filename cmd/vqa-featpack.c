@@ -1,7 +1,7 @@
 /*
  * vqa-featpack: feature tables to a store.
  */
-#include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,6 +11,7 @@
 #include "feat/tsv.h"
 #include "sys/die.h"
 #include "sys/half.h"
+#include "sys/lines.h"
 #include "sys/opt.h"
 
 static int f16;
@@ -52,25 +53,25 @@ stop(struct store *store, const struct err *err)
 static void
 pack(struct store *store, const char *path, struct features *f)
 {
-	FILE *in = strcmp(path, "-") ? fopen(path, "rbe") : stdin;
-	const char *name = in == stdin ? "stdin" : path;
-	char *line = NULL, where[4200];
-	size_t room = 0;
-	int64_t number = 0;
-	ssize_t n;
+	int fd = strcmp(path, "-") ? open(path, O_RDONLY | O_CLOEXEC) : STDIN_FILENO, got;
+	const char *name = fd == STDIN_FILENO ? "stdin" : path;
+	char *line, where[4200];
+	struct lines lines;
+	size_t n;
 	struct err err;
 
-	if (!in) {
+	if (fd < 0) {
 		err_sys(&err, "%s: cannot open", path);
 		stop(store, &err);
 	}
-	while ((n = getline(&line, &room, in)) > 0) {
-		snprintf(where, sizeof where, "%s:%lld", name, (long long)++number);
+	lines_open(&lines, fd, name, TSV_ROW);
+	while ((got = lines_next(&lines, &line, &n, &err)) > 0) {
+		snprintf(where, sizeof where, "%s:%lld", name, (long long)lines.number);
 		if (line[n - 1] != '\n') {
 			err_set(&err, "%s: the last line breaks off without a newline", where);
 			stop(store, &err);
 		}
-		if (tsv_parse(f, line, (size_t)n - 1, where, &err))
+		if (tsv_parse(f, line, n - 1, where, &err))
 			stop(store, &err);
 		if (f16)
 			to_halves(f);
@@ -79,13 +80,11 @@ pack(struct store *store, const char *path, struct features *f)
 			stop(store, &err);
 		}
 	}
-	if (ferror(in)) {
-		err_sys(&err, "%s: cannot read", name);
+	if (got < 0)
 		stop(store, &err);
-	}
-	free(line);
-	if (in != stdin)
-		fclose(in);
+	lines_close(&lines);
+	if (fd != STDIN_FILENO)
+		close(fd);
 }
 
 int

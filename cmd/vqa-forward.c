@@ -124,8 +124,6 @@ go_train(struct rec_in *in, struct checkpoint *ckpt, const struct op *op, int re
 	struct err err;
 	int got;
 
-	if (top || logits || attention)
-		die_usage("options -k, -l and -a are for answers, not with -t");
 	signal(SIGPIPE, SIG_IGN);
 	if (feed_open(&feed, STDOUT_FILENO, die_at_once, &err))
 		die(&err);
@@ -150,6 +148,8 @@ main(int argc, char **argv)
 	struct rec_in in;
 	struct err err;
 
+	if (train && (top || logits || attention))
+		die_usage("options -k, -l and -a are for answers, not with -t");
 	refuse_terminal(STDOUT_FILENO);
 	note_terminal(STDIN_FILENO);
 	if (train && feed_recover(argv[operand], &resumed, &err))

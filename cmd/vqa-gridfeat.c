@@ -1,6 +1,7 @@
 /*
  * vqa-gridfeat: pictures to rows of the feature table.
  */
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,6 +10,7 @@
 #include "feat/grid.h"
 #include "feat/tsv.h"
 #include "sys/die.h"
+#include "sys/lines.h"
 #include "sys/opt.h"
 
 static const struct opt opts[] = { { 0 } };
@@ -51,19 +53,23 @@ write_row(struct features *f, const char *path)
 static void
 write_listed(struct features *f)
 {
-	char *line = NULL;
-	size_t room = 0;
-	ssize_t n;
+	struct lines lines;
+	char *line;
+	size_t n;
+	struct err err;
+	int got;
 
 	note_terminal(STDIN_FILENO);
-	while ((n = getline(&line, &room, stdin)) > 0) {
-		if (line[n - 1] == '\n')
-			line[n - 1] = '\0';
+	lines_open(&lines, STDIN_FILENO, "stdin", PATH_MAX);
+	while ((got = lines_next(&lines, &line, &n, &err)) > 0) {
+		if (line[n - 1] != '\n' || memchr(line, '\0', n))
+			die_words("stdin:%lld: no path with a newline after it", (long long)lines.number);
+		line[n - 1] = '\0';
 		write_row(f, line);
 	}
-	free(line);
-	if (ferror(stdin))
-		die_words("stdin: cannot read");
+	if (got < 0)
+		die(&err);
+	lines_close(&lines);
 }
 
 int

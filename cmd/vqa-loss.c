@@ -27,7 +27,7 @@ struct work {
 };
 
 static int
-number(const msgpack_object *o, double *out)
+score_of(const msgpack_object *o, double *out)
 {
 	if (o->type == MSGPACK_OBJECT_POSITIVE_INTEGER)
 		*out = (double)o->via.u64;
@@ -56,14 +56,16 @@ read_targets(struct work *w, const struct rec_in *in, const struct batch_record 
 	}
 	for (size_t i = 0; i < *n; i++) {
 		const msgpack_object_array *t = &list->via.array.ptr[i].via.array;
-		double row, index, score;
+		double score;
 
-		if (list->via.array.ptr[i].type != MSGPACK_OBJECT_ARRAY || t->size != 3 || number(&t->ptr[0], &row) ||
-		    number(&t->ptr[1], &index) || number(&t->ptr[2], &score) || !(row < batch->questions) ||
-		    !(index < w->answers) || !(score >= 0 && score <= 1) || row < 0 || index < 0)
+		if (list->via.array.ptr[i].type != MSGPACK_OBJECT_ARRAY || t->size != 3 ||
+		    t->ptr[0].type != MSGPACK_OBJECT_POSITIVE_INTEGER ||
+		    t->ptr[0].via.u64 >= (uint64_t)batch->questions ||
+		    t->ptr[1].type != MSGPACK_OBJECT_POSITIVE_INTEGER || t->ptr[1].via.u64 >= (uint64_t)w->answers ||
+		    score_of(&t->ptr[2], &score) || !(score >= 0 && score <= 1))
 			return rec_fault(in, err, "'target' %zu is no [row below %d, answer below %d, score 0 to 1]", i,
 			                 batch->questions, w->answers);
-		w->targets[i] = (struct target){ (int)row, (int)index, (float)score };
+		w->targets[i] = (struct target){ (int)t->ptr[0].via.u64, (int)t->ptr[1].via.u64, (float)score };
 	}
 	return 0;
 }
@@ -125,7 +127,7 @@ main(int argc, char **argv)
 	while ((got = rec_next(&in, &err)) > 0 && !rec_is(&in, "end"))
 		if (loss_record(&out, &in, &work, &err))
 			die(&err);
-	if (got < 0 || rec_int(&in, "questions", 0, INT64_MAX, &questions, &err))
+	if (got < 0 || rec_int(&in, "questions", 0, INT64_MAX, &questions, &err) || rec_last(&in, &err))
 		die(&err);
 	watch_stop();
 	if (rec_end(&out, questions, &err))

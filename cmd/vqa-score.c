@@ -1,6 +1,7 @@
 /*
  * vqa-score: how many of the answers are right, by the labels.
  */
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -89,7 +90,7 @@ print_json(char **paths, struct score *scores, int files)
 		json_array_append_new(all, json_score(paths[k], &scores[k], files > 1));
 	if (!all ||
 	    json_dumpf(files > 1 ? all : json_array_get(all, 0), stdout, JSON_INDENT(4) | JSON_REAL_PRECISION(15)))
-		die_words("stdout: the scores could not be written");
+		die_words("stdout: cannot write: %s", strerror(errno));
 	putchar('\n');
 	json_decref(all);
 }

@@ -45,8 +45,9 @@ struct work {
 	struct member member;
 	struct optimizer optimizer;
 	struct run_state run;
-	int lock;      /* of the folder */
-	FILE *log;     /* log.tsv, NULL without -o */
+	int lock;  /* of the folder */
+	FILE *log; /* log.tsv, NULL without -o */
+	char log_path[4096];
 	int64_t saved; /* step of the last snapshot; -1: none of this folder */
 };
 
@@ -77,7 +78,7 @@ read_settings(struct optimizer_settings *set)
 	}
 }
 
-/* The run's folder: locked, its half-done pair settled, log.tsv cut back. A snapshot of another run is never overwritten. */
+/* The run's folder: locked, its half-done pair settled. A snapshot of another run is never overwritten. */
 static void
 open_folder(struct work *w, const char *checkpoint)
 {
@@ -101,21 +102,29 @@ open_folder(struct work *w, const char *checkpoint)
 	if (real)
 		w->saved = w->run.step;
 	free(real);
-	snprintf(path, sizeof path, "%s/log.tsv", folder);
-	w->log = log_open(path, w->run.step, &err);
+}
+
+/* log.tsv, cut back to the snapshot: only when this run has been let in. */
+static void
+open_log(struct work *w)
+{
+	struct err err;
+
+	if (!folder)
+		return;
+	snprintf(w->log_path, sizeof w->log_path, "%s/log.tsv", folder);
+	w->log = log_open(w->log_path, w->run.step, &err);
 	if (!w->log)
 		die(&err);
 }
 
 static void
-attach(struct work *w, const struct rec_in *in)
+attach(struct work *w, const struct rec_in *in, struct optimizer_settings set)
 {
 	char socket[64], key[64], checkpoint[4096];
-	struct optimizer_settings set;
 	const struct op *op;
 	struct err err;
 
-	read_settings(&set);
 	if (header_read_text(in, "socket", socket, sizeof socket, &err) ||
 	    header_read_text(in, "key", key, sizeof key, &err) ||
 	    header_read_text(in, "checkpoint", checkpoint, sizeof checkpoint, &err) ||
@@ -124,6 +133,7 @@ attach(struct work *w, const struct rec_in *in)
 	open_folder(w, checkpoint);
 	if (member_join(&w->member, &w->share, socket, key, "vqa-step", 1, die_at_once, &err))
 		die(&err);
+	open_log(w);
 	set.keep_alphas = !w->run.compat;
 	op = backend_open("auto", &err);
 	if (!op || optimizer_open(&w->optimizer, &set, &w->share.params, op, &err) ||
@@ -147,6 +157,8 @@ save(struct work *w, struct err *err)
 static int
 refuse(const struct work *w, const struct log_row *row, const char *what, double value, struct err *err)
 {
+	if (isnan(value))
+		value = fabs(value); /* its sign says nothing */
 	if (w->saved >= 0)
 		return err_set(
 			err, "step %lld: %s is %g; the step is not taken, and the snapshot of step %lld stays in '%s'",
@@ -191,7 +203,7 @@ step_record(const struct rec_in *in, struct work *w, struct err *err)
 		return -1;
 	w->run.step++;
 	w->run.taken++;
-	if (log_row(stdout, "stdout", &row, err) || (w->log && log_row(w->log, "log.tsv", &row, err)))
+	if (log_row(stdout, "stdout", &row, err) || (w->log && log_row(w->log, w->log_path, &row, err)))
 		return -1;
 	return save_every && w->run.step % save_every == 0 ? save(w, err) : 0;
 }
@@ -211,25 +223,27 @@ main(int argc, char **argv)
 {
 	struct rec_in in;
 	struct work work = { .lock = -1 };
+	struct optimizer_settings set;
 	struct err err;
 	int got;
 
 	opt_parse(&program, argc, argv);
+	read_settings(&set);
 	note_terminal(STDIN_FILENO);
 	signal(SIGPIPE, SIG_IGN);
 	if (rec_open(&in, STDIN_FILENO, "stdin", &err) || rec_next(&in, &err) < 0)
 		die(&err);
-	attach(&work, &in);
+	attach(&work, &in, set);
 	if (log_header(stdout, "stdout", &err) || watch_reader(STDOUT_FILENO, die_at_once, &err))
 		die(&err);
 	while ((got = rec_next(&in, &err)) > 0 && !rec_is(&in, "end"))
 		if (step_record(&in, &work, &err))
 			die(&err);
-	if (got < 0 || finish(&work, &err))
+	if (got < 0 || rec_last(&in, &err) || finish(&work, &err))
 		die(&err);
 	watch_stop();
 	if (work.log && fclose(work.log))
-		die_words("%s/log.tsv: cannot write: %s", folder, strerror(errno));
+		die_words("%s: cannot write: %s", work.log_path, strerror(errno));
 	close_stdout();
 	if (member_goodbye(&work.member, 1, &err))
 		die(&err);

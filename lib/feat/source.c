@@ -13,6 +13,7 @@
 
 #include "feat/tsv.h"
 #include "sys/file.h"
+#include "sys/lines.h"
 
 /* The table's file: itself, or what a pipe gives, in a file without a name. */
 static int
@@ -22,6 +23,7 @@ open_seekable(const char *path, struct err *err)
 	FILE *copy;
 	struct stat st;
 	char chunk[1 << 16];
+	size_t line = 0; /* bytes of the line so far */
 	ssize_t got;
 
 	if (fd < 0 || fstat(fd, &st)) {
@@ -35,12 +37,19 @@ open_seekable(const char *path, struct err *err)
 		close(fd);
 		return err_sys(err, "%s: cannot make a temporary file for it", path);
 	}
-	while ((got = read(fd, chunk, sizeof chunk)) > 0 || (got < 0 && errno == EINTR))
-		if (got > 0 && write_fully(fileno(copy), chunk, (size_t)got, "a temporary file", err)) {
+	while ((got = read(fd, chunk, sizeof chunk)) > 0 || (got < 0 && errno == EINTR)) {
+		const char *newline = got > 0 ? memrchr(chunk, '\n', (size_t)got) : NULL;
+
+		line = got > 0 ? (newline ? (size_t)(chunk + got - newline) : line + (size_t)got) : line;
+		if (line > TSV_ROW ||
+		    (got > 0 && write_fully(fileno(copy), chunk, (size_t)got, "a temporary file", err))) {
+			if (line > TSV_ROW)
+				err_set(err, "%s: a line of over %d bytes", path, TSV_ROW);
 			close(fd);
 			fclose(copy);
 			return -1;
 		}
+	}
 	if (got < 0)
 		err_sys(err, "%s: cannot read", path);
 	close(fd);
@@ -80,27 +89,24 @@ by_id(const void *a, const void *b)
 static int
 index_rows(struct source *s, struct err *err)
 {
-	FILE *file = fdopen(dup(s->fd), "rb");
-	char *line = NULL;
-	size_t room = 0;
+	struct lines lines;
+	char *line;
 	int64_t at = 0;
-	ssize_t n;
-	int bad = !file || fseeko(file, 0, SEEK_SET) ? err_sys(err, "%s: cannot read", s->name) : 0;
+	size_t n;
+	int got, bad = lseek(s->fd, 0, SEEK_SET) ? err_sys(err, "%s: cannot read", s->name) : 0;
 
-	while (!bad && (n = getline(&line, &room, file)) > 0) {
-		if (line[n - 1] != '\n')
+	lines_open(&lines, s->fd, s->name, TSV_ROW);
+	while (!bad && (got = lines_next(&lines, &line, &n, err)) != 0) {
+		if (got < 0)
+			bad = -1;
+		else if (line[n - 1] != '\n')
 			bad = err_set(err, "%s:%zu: the last line breaks off without a newline", s->name,
 			              s->rows_n + 1);
-		else if (n > TSV_ROW)
-			bad = err_set(err, "%s:%zu: a row of %zd bytes, expected at most %d", s->name, s->rows_n + 1, n,
-			              TSV_ROW);
 		else
-			bad = add_row(s, line, (size_t)n - 1, at, err);
-		at += n;
+			bad = add_row(s, line, n - 1, at, err);
+		at += bad ? 0 : (int64_t)n;
 	}
-	free(line);
-	if (file)
-		fclose(file);
+	lines_close(&lines);
 	if (bad)
 		return -1;
 	if (!s->rows_n)

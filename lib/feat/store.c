@@ -14,7 +14,7 @@
 #include "feat/store_check.h"
 #include "sys/file.h"
 
-enum { HEAD = 32, PER_TRANSACTION = 256 };
+enum { HEAD = 32, PER_TRANSACTION = 256, MAP_LEAST = 1 << 16 };
 
 static const char META[] = "\0vqa"; /* no image's id has a NUL */
 enum { META_N = 4 };
@@ -76,6 +76,9 @@ store_open(struct store *s, const char *path, struct err *err)
 	if (set_path(s, path, err) || store_check(path, err))
 		return -1;
 	code = mdb_env_create(&s->env);
+	/* What is used is mapped, not the address space that the writer had asked for: LMDB takes the larger of the two. */
+	if (!code)
+		code = mdb_env_set_mapsize(s->env, MAP_LEAST);
 	if (!code)
 		code = mdb_env_open(s->env, path, MDB_NOSUBDIR | MDB_RDONLY | MDB_NOLOCK | MDB_NORDAHEAD, 0644);
 	if (code) {

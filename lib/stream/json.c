@@ -3,6 +3,7 @@
  */
 #include "stream/json.h"
 
+#include <errno.h>
 #include <jansson.h>
 #include <math.h>
 #include <stdlib.h>
@@ -81,7 +82,7 @@ put_number(FILE *out, double x, int digits)
 	char text[40];
 
 	if (!isfinite(x)) {
-		fputs(isnan(x) ? "\"nan\"" : x > 0 ? "\"inf\"" : "\"-inf\"", out);
+		fputs(isnan(x) ? (signbit(x) ? "\"-nan\"" : "\"nan\"") : x > 0 ? "\"inf\"" : "\"-inf\"", out);
 		return;
 	}
 	for (int d = digits == 9 ? 6 : 15; d <= digits; d++) {
@@ -92,7 +93,7 @@ put_number(FILE *out, double x, int digits)
 	fprintf(out, "%s%s", text, strpbrk(text, ".eE") ? "" : ".0");
 }
 
-/* Not-a-number has many patterns of bits and JSON one word for it, which comes back as the plain one. */
+/* Not-a-number has many patterns of bits; the words that JSON lines have for it stand for the plain one and its negative. */
 static int
 has_odd_nan(const msgpack_object_bin *bin, enum element element)
 {
@@ -104,7 +105,7 @@ has_odd_nan(const msgpack_object_bin *bin, enum element element)
 		uint32_t bits = 0;
 
 		memcpy(&bits, bin->ptr + at, size);
-		if ((bits & ~sign) > infinite && bits != plain)
+		if ((bits & ~sign) > infinite && (bits & ~sign) != plain)
 			return 1;
 	}
 	return 0;
@@ -153,16 +154,33 @@ put_bin(FILE *out, const msgpack_object_bin *bin, enum element element)
 static int put_value(const struct context *c, const msgpack_object *o, const char *key, size_t key_n, int in_attention,
                      struct err *err);
 
+/* A map whose only key is one of these words stands for something else; one that is really there is printed as {"map": it}. */
+static int
+is_mark(const char *key, size_t n)
+{
+	static const char *const words[] = { "f32", "f16", "i32", "bin", "f64", "u64", "map" };
+
+	for (size_t i = 0; i < sizeof words / sizeof *words; i++)
+		if (strlen(words[i]) == n && !memcmp(key, words[i], n))
+			return 1;
+	return 0;
+}
+
 static int
 put_map(const struct context *c, const msgpack_object_map *map, int in_attention, struct err *err)
 {
-	putc('{', c->out);
+	int wrap = map != c->record && map->size == 1 && map->ptr->key.type == MSGPACK_OBJECT_STR &&
+	           is_mark(map->ptr->key.via.str.ptr, map->ptr->key.via.str.size);
+
+	fputs(wrap ? "{\"map\":{" : "{", c->out);
 	for (uint32_t i = 0; i < map->size; i++) {
 		const msgpack_object_str *key = &map->ptr[i].key.via.str;
 		int attention = in_attention;
 
-		if (map->ptr[i].key.type != MSGPACK_OBJECT_STR || !utf8_text(key->ptr, key->size))
-			return rec_fault(c->in, err, "a key is no text, which JSON cannot say");
+		if (map->ptr[i].key.type != MSGPACK_OBJECT_STR)
+			return rec_fault(c->in, err, "a key is no string, which JSON cannot say");
+		if (!utf8_text(key->ptr, key->size))
+			return rec_fault(c->in, err, "a key is not UTF-8 without NUL, which JSON cannot say");
 		if (i)
 			putc(',', c->out);
 		put_text(c->out, key->ptr, key->size);
@@ -172,36 +190,8 @@ put_map(const struct context *c, const msgpack_object_map *map, int in_attention
 		if (put_value(c, &map->ptr[i].val, key->ptr, key->size, attention, err))
 			return -1;
 	}
-	putc('}', c->out);
+	fputs(wrap ? "}}" : "}", c->out);
 	return 0;
-}
-
-static int
-is_special(const msgpack_object *o)
-{
-	return object_is(o, "nan") || object_is(o, "inf") || object_is(o, "-inf");
-}
-
-static int
-is_printed_as_map(const msgpack_object *o)
-{
-	return o->type == MSGPACK_OBJECT_MAP || o->type == MSGPACK_OBJECT_BIN ||
-	       ((o->type == MSGPACK_OBJECT_FLOAT32 || o->type == MSGPACK_OBJECT_FLOAT64) && !isfinite(o->via.f64));
-}
-
-/* Whether a map would be taken for bytes, a number or such a map on its way back: then it is printed as {"map": …}. */
-static int
-is_mark(const msgpack_object_map *map)
-{
-	const msgpack_object *key = &map->ptr[0].key, *val = &map->ptr[0].val;
-
-	if (map->size != 1)
-		return 0;
-	if (val->type == MSGPACK_OBJECT_ARRAY)
-		return object_is(key, "f32") || object_is(key, "f16") || object_is(key, "i32");
-	if (val->type == MSGPACK_OBJECT_STR)
-		return object_is(key, "bin") || (object_is(key, "f64") && is_special(val));
-	return object_is(key, "map") && is_printed_as_map(val);
 }
 
 /* Recursion ends: the scanner has bounded the depth. */
@@ -209,8 +199,6 @@ static int
 put_value(const struct context *c, const msgpack_object *o, const char *key, size_t key_n, int in_attention,
           struct err *err)
 {
-	int mark;
-
 	switch (o->type) {
 	case MSGPACK_OBJECT_NIL:
 		fputs("null", c->out);
@@ -219,35 +207,34 @@ put_value(const struct context *c, const msgpack_object *o, const char *key, siz
 		fputs(o->via.boolean ? "true" : "false", c->out);
 		return 0;
 	case MSGPACK_OBJECT_POSITIVE_INTEGER:
-		fprintf(c->out, "%llu", (unsigned long long)o->via.u64);
+		fprintf(c->out, o->via.u64 > INT64_MAX ? "{\"u64\":\"%llu\"}" : "%llu", (unsigned long long)o->via.u64);
 		return 0;
 	case MSGPACK_OBJECT_NEGATIVE_INTEGER:
 		fprintf(c->out, "%lld", (long long)o->via.i64);
 		return 0;
 	case MSGPACK_OBJECT_FLOAT32:
+		fputs("{\"f32\":", c->out);
+		put_number(c->out, o->via.f64, 9);
+		putc('}', c->out);
+		return 0;
 	case MSGPACK_OBJECT_FLOAT64:
 		if (!isfinite(o->via.f64))
 			fputs("{\"f64\":", c->out);
-		put_number(c->out, o->via.f64, o->type == MSGPACK_OBJECT_FLOAT32 ? 9 : 17);
+		put_number(c->out, o->via.f64, 17);
 		if (!isfinite(o->via.f64))
 			putc('}', c->out);
 		return 0;
 	case MSGPACK_OBJECT_STR:
 		if (!utf8_valid(o->via.str.ptr, o->via.str.size, NULL))
-			return rec_fault(c->in, err, "'%.*s' is not UTF-8 text, which JSON cannot say", (int)key_n,
-			                 key);
+			return rec_fault(c->in, err, "'%.*s' is not UTF-8 text, which JSON cannot say",
+			                 (int)(key_n < 64 ? key_n : 64), key);
 		put_text(c->out, o->via.str.ptr, o->via.str.size);
 		return 0;
 	case MSGPACK_OBJECT_BIN:
 		put_bin(c->out, &o->via.bin, element_of(c, key, key_n, in_attention));
 		return 0;
 	case MSGPACK_OBJECT_MAP:
-		mark = is_mark(&o->via.map);
-		fputs(mark ? "{\"map\":" : "", c->out);
-		if (put_map(c, &o->via.map, in_attention, err))
-			return -1;
-		fputs(mark ? "}" : "", c->out);
-		return 0;
+		return put_map(c, &o->via.map, in_attention, err);
 	case MSGPACK_OBJECT_ARRAY:
 		putc('[', c->out);
 		for (uint32_t i = 0; i < o->via.array.size; i++) {
@@ -259,7 +246,8 @@ put_value(const struct context *c, const msgpack_object *o, const char *key, siz
 		putc(']', c->out);
 		return 0;
 	default:
-		return rec_fault(c->in, err, "'%.*s' is of a type that JSON cannot say", (int)key_n, key);
+		return rec_fault(c->in, err, "'%.*s' is of a type that JSON cannot say", (int)(key_n < 64 ? key_n : 64),
+		                 key);
 	}
 }
 
@@ -272,7 +260,7 @@ json_from_record(FILE *out, const struct rec_in *in, struct err *err)
 	if (put_map(&c, c.record, 0, err))
 		return -1;
 	putc('\n', out);
-	return ferror(out) ? err_sys(err, "stdout: cannot write") : 0;
+	return fflush(out) || ferror(out) ? err_sys(err, "stdout: cannot write") : 0;
 }
 
 static int
@@ -284,6 +272,8 @@ special(const json_t *json, double *out)
 		*out = json_number_value(json);
 	else if (text && !strcmp(text, "nan"))
 		*out = NAN;
+	else if (text && !strcmp(text, "-nan"))
+		*out = -NAN;
 	else if (text && !strcmp(text, "inf"))
 		*out = INFINITY;
 	else if (text && !strcmp(text, "-inf"))
@@ -332,7 +322,7 @@ pack_numbers(struct rec_out *out, const char *type, const json_t *list, struct e
 
 		if (special(json_array_get(list, i), &x) || !put_element(bytes + size * i, element, x)) {
 			free(bytes);
-			return err_set(err, "element %zu is no number of type %s", i, type);
+			return err_set(err, "element %zu of '%s' is no such number", i, type);
 		}
 	}
 	out->bad |= msgpack_pack_bin_with_body(&out->pack, bytes, n * size);
@@ -345,13 +335,13 @@ pack_bytes(struct rec_out *out, const json_t *json, struct err *err)
 {
 	const char *text = json_string_value(json);
 	size_t length = json_string_length(json), at;
-	uint8_t *bytes = malloc(base64_bytes(text, length) + 1);
+	uint8_t *bytes = text ? malloc(base64_bytes(text, length) + 1) : NULL;
 	long n = bytes ? base64_decode(bytes, text, length, &at) : -1;
 
 	if (n >= 0)
 		out->bad |= msgpack_pack_bin_with_body(&out->pack, bytes, (size_t)n);
 	free(bytes);
-	return n < 0 ? err_set(err, bytes ? "'bin' is no base64" : "out of memory for 'bin'") : 0;
+	return n < 0 ? err_set(err, bytes || !text ? "'bin' is no base64" : "out of memory for 'bin'") : 0;
 }
 
 static void
@@ -378,23 +368,52 @@ pack_map(struct rec_out *out, json_t *json, int depth, struct err *err)
 	return 0;
 }
 
-/* A map of one key that is a type's name stands for bytes, a number, or a map that looks like one of these. */
+static int
+pack_u64(struct rec_out *out, const char *text, struct err *err)
+{
+	unsigned long long whole;
+	char *end;
+
+	errno = 0;
+	whole = text ? strtoull(text, &end, 10) : 0;
+	if (!text || text[0] < '0' || text[0] > '9' || *end || errno)
+		return err_set(err, "'u64' is no string of a whole number to %llu", (unsigned long long)UINT64_MAX);
+	out->bad |= msgpack_pack_uint64(&out->pack, whole);
+	return 0;
+}
+
+/* What a map whose only key is such a word stands for. */
+static int
+pack_mark(struct rec_out *out, const char *key, const json_t *value, struct err *err)
+{
+	int single = !strcmp(key, "f32");
+	double x;
+
+	if (!strcmp(key, "bin"))
+		return pack_bytes(out, value, err);
+	if (!strcmp(key, "u64"))
+		return pack_u64(out, json_string_value(value), err);
+	if (json_is_array(value) && strcmp(key, "f64") != 0)
+		return pack_numbers(out, key, value, err);
+	if (!single && strcmp(key, "f64") != 0)
+		return err_set(err, "'%s' is no array", key);
+	if (special(value, &x) || (single && isfinite(x) && !isfinite((float)x)))
+		return err_set(err, "'%s' is no such number", key);
+	out->bad |= single ? msgpack_pack_float(&out->pack, (float)x) : msgpack_pack_double(&out->pack, x);
+	return 0;
+}
+
 static int
 pack_object(struct rec_out *out, json_t *json, int depth, struct err *err)
 {
 	const char *key = json_object_size(json) == 1 ? json_object_iter_key(json_object_iter(json)) : "";
 	json_t *value = json_object_get(json, key);
-	double x;
 
-	if (json_is_array(value) && (!strcmp(key, "f32") || !strcmp(key, "f16") || !strcmp(key, "i32")))
-		return pack_numbers(out, key, value, err);
-	if (json_is_string(value) && !strcmp(key, "bin"))
-		return pack_bytes(out, value, err);
-	if (json_is_string(value) && !strcmp(key, "f64") && !special(value, &x)) {
-		out->bad |= msgpack_pack_double(&out->pack, x);
-		return 0;
-	}
-	return pack_map(out, json_is_object(value) && !strcmp(key, "map") ? value : json, depth, err);
+	if (!strcmp(key, "map") && json_is_object(value))
+		return pack_map(out, value, depth, err);
+	if (strcmp(key, "map") != 0 && is_mark(key, strlen(key)))
+		return pack_mark(out, key, value, err);
+	return pack_map(out, json, depth, err);
 }
 
 static int
@@ -445,19 +464,20 @@ pack_value(struct rec_out *out, json_t *json, int depth, struct err *err)
 }
 
 int
-json_to_record(struct rec_out *out, const char *line, size_t n, const char *where, struct err *err)
+json_to_record(struct rec_out *out, const char *line, size_t n, const char *where, int *end, struct err *err)
 {
 	json_error_t at;
 	json_t *json = json_loadb(line, n, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &at), *value;
-	const char *key;
+	const char *type = json_string_value(json_object_get(json, "type")), *key;
 	int bad = 0;
 
 	if (!json)
 		return err_set(err, "%s: byte %d: %s", where, at.position, at.text);
-	if (!json_is_string(json_object_get(json, "type"))) {
+	if (!type) {
 		json_decref(json);
 		return err_set(err, "%s: 'type' is missing, expected a JSON object with a type", where);
 	}
+	*end = !strcmp(type, "end");
 	rec_clear(out);
 	json_object_foreach(json, key, value)
 	{

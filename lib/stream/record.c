@@ -5,6 +5,7 @@
 #include "stream/record.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -131,6 +132,52 @@ check_header(const struct rec_in *in, struct err *err)
 }
 
 static int
+by_text(const void *a, const void *b)
+{
+	const msgpack_object_str *x = *(const msgpack_object_str *const *)a, *y = *(const msgpack_object_str *const *)b;
+
+	return x->size != y->size ? (x->size < y->size ? -1 : 1) : memcmp(x->ptr, y->ptr, x->size);
+}
+
+/* A key that is there twice has two readers see two records: no map in a record may have one. */
+static int
+check_map(struct rec_in *in, const msgpack_object_map *map, struct err *err)
+{
+	const msgpack_object_str **keys = msgpack_zone_malloc(&in->zone, map->size * sizeof *keys);
+	size_t n = 0;
+
+	if (!keys)
+		return err_set(err, "%s: out of memory for a record", in->name);
+	for (uint32_t i = 0; i < map->size; i++)
+		if (map->ptr[i].key.type == MSGPACK_OBJECT_STR)
+			keys[n++] = &map->ptr[i].key.via.str;
+	qsort(keys, n, sizeof *keys, by_text);
+	for (size_t i = 1; i < n; i++)
+		if (!by_text(&keys[i - 1], &keys[i]))
+			return err_set(err, "%s: record %lld: key '%.*s' is there twice", in->name,
+			               (long long)in->count, keys[i]->size < 64 ? (int)keys[i]->size : 64,
+			               keys[i]->ptr);
+	return 0;
+}
+
+/* Recursion ends: the scanner has bounded the depth. */
+static int
+check_keys(struct rec_in *in, const msgpack_object *o, struct err *err)
+{
+	int bad = 0;
+
+	if (o->type == MSGPACK_OBJECT_ARRAY)
+		for (uint32_t i = 0; !bad && i < o->via.array.size; i++)
+			bad = check_keys(in, &o->via.array.ptr[i], err);
+	if (o->type == MSGPACK_OBJECT_MAP && o->via.map.size) {
+		bad = check_map(in, &o->via.map, err);
+		for (uint32_t i = 0; !bad && i < o->via.map.size; i++)
+			bad = check_keys(in, &o->via.map.ptr[i].val, err);
+	}
+	return bad;
+}
+
+static int
 unpack(struct rec_in *in, size_t length, struct err *err)
 {
 	msgpack_unpack_return got;
@@ -144,6 +191,8 @@ unpack(struct rec_in *in, size_t length, struct err *err)
 		return err_set(err, "%s: record %lld: no msgpack", in->name, (long long)in->count);
 	if (in->rec.type != MSGPACK_OBJECT_MAP)
 		return err_set(err, "%s: record %lld: not a map", in->name, (long long)in->count);
+	if (check_keys(in, &in->rec, err))
+		return -1;
 	if (!rec_get(in, "type") || rec_get(in, "type")->type != MSGPACK_OBJECT_STR)
 		return err_set(err, "%s: record %lld: 'type' is missing, expected a string", in->name,
 		               (long long)in->count);
@@ -180,6 +229,18 @@ rec_next(struct rec_in *in, struct err *err)
 	if (rec_is(in, "end"))
 		in->state = AFTER_END;
 	return 1;
+}
+
+int
+rec_last(struct rec_in *in, struct err *err)
+{
+	struct pollfd p = { .fd = in->fd, .events = POLLIN };
+
+	if (in->end == in->begin && poll(&p, 1, 0) > 0 && (p.revents & POLLIN) && fill(in, err) < 0)
+		return -1;
+	return in->end == in->begin
+	               ? 0
+	               : err_set(err, "%s: record %lld follows the end record", in->name, (long long)in->count + 1);
 }
 
 int
@@ -223,6 +284,14 @@ rec_fault(const struct rec_in *in, struct err *err, const char *fmt, ...)
 }
 
 static int
+out_of_range(const struct rec_in *in, const char *key, const char *found, int64_t low, int64_t high, struct err *err)
+{
+	if (low == high)
+		return rec_fault(in, err, "'%s' is %s, expected %lld", key, found, (long long)low);
+	return rec_fault(in, err, "'%s' is %s, expected %lld to %lld", key, found, (long long)low, (long long)high);
+}
+
+static int
 missing(const struct rec_in *in, const char *key, const char *expected, struct err *err)
 {
 	return rec_fault(in, err,
@@ -234,16 +303,19 @@ int
 rec_int(const struct rec_in *in, const char *key, int64_t low, int64_t high, int64_t *out, struct err *err)
 {
 	const msgpack_object *o = rec_get(in, key);
+	char found[24];
 
 	if (!o || (o->type != MSGPACK_OBJECT_POSITIVE_INTEGER && o->type != MSGPACK_OBJECT_NEGATIVE_INTEGER))
 		return missing(in, key, "an integer", err);
-	if (o->type == MSGPACK_OBJECT_POSITIVE_INTEGER && o->via.u64 > INT64_MAX)
-		return rec_fault(in, err, "'%s' is %llu, expected %lld to %lld", key, (unsigned long long)o->via.u64,
-		                 (long long)low, (long long)high);
+	if (o->type == MSGPACK_OBJECT_POSITIVE_INTEGER && o->via.u64 > INT64_MAX) {
+		snprintf(found, sizeof found, "%llu", (unsigned long long)o->via.u64);
+		return out_of_range(in, key, found, low, high, err);
+	}
 	*out = o->via.i64;
-	if (*out < low || *out > high)
-		return rec_fault(in, err, "'%s' is %lld, expected %lld to %lld", key, (long long)*out, (long long)low,
-		                 (long long)high);
+	if (*out < low || *out > high) {
+		snprintf(found, sizeof found, "%lld", (long long)*out);
+		return out_of_range(in, key, found, low, high, err);
+	}
 	return 0;
 }
 
@@ -403,15 +475,20 @@ rec_send(struct rec_out *out, struct err *err)
 {
 	uint8_t head[5] = { 0xdf, (uint8_t)(out->fields >> 24), (uint8_t)(out->fields >> 16),
 		            (uint8_t)(out->fields >> 8), (uint8_t)out->fields };
-	size_t n = 5;
+	size_t n = sizeof head;
 
 	if (out->bad)
 		return err_set(err, "%s: out of memory for a record", out->name);
 	if (out->body.size + sizeof head > RECORD_MAX)
 		return err_set(err, "%s: a record of %zu bytes, the most is %d", out->name, out->body.size, RECORD_MAX);
+	/* The shortest form: msgpack has three. */
 	if (out->fields < 16) {
 		head[0] = (uint8_t)(0x80 | out->fields);
 		n = 1;
+	} else if (out->fields < 1 << 16) {
+		head[0] = 0xde;
+		memmove(head + 1, head + 3, 2);
+		n = 3;
 	}
 	return write_fully(out->fd, head, n, out->name, err) ||
 	                       write_fully(out->fd, out->body.data, out->body.size, out->name, err)

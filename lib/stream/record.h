@@ -49,6 +49,12 @@ void rec_close(struct rec_in *in);
  */
 int rec_next(struct rec_in *in, struct err *err);
 
+/*
+ * After the end record, for a program whose neighbours wait for it before they close their pipes: whatever has come after it
+ * is a fault, as in rec_next(), but nothing is waited for.
+ */
+int rec_last(struct rec_in *in, struct err *err);
+
 /* Whether the current record is of this type. */
 int rec_is(const struct rec_in *in, const char *type);
 /* Whether a value is this string. */

@@ -33,6 +33,17 @@ say(const char *fmt, va_list args)
 		return;
 }
 
+/* The first to die has the word; a thread that comes later waits for the process to end. */
+static void
+only_once(void)
+{
+	static int dying;
+
+	if (__atomic_exchange_n(&dying, 1, __ATOMIC_ACQ_REL))
+		for (;;)
+			pause();
+}
+
 void
 die(const struct err *err)
 {
@@ -44,6 +55,7 @@ die_words(const char *fmt, ...)
 {
 	va_list args;
 
+	only_once();
 	va_start(args, fmt);
 	say(fmt, args);
 	va_end(args);
@@ -55,6 +67,7 @@ die_usage(const char *fmt, ...)
 {
 	va_list args;
 
+	only_once();
 	va_start(args, fmt);
 	say(fmt, args);
 	va_end(args);
@@ -64,6 +77,7 @@ die_usage(const char *fmt, ...)
 void
 die_at_once(const char *words)
 {
+	only_once();
 	warn_words("%s", words);
 	_exit(1);
 }

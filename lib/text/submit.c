@@ -112,6 +112,6 @@ submit_write(struct submit *submit, FILE *out, const char *name, struct err *err
 	if (fflush(submit->file))
 		return err_set(err, "%s: out of memory", name);
 	if (fwrite(submit->text, 1, submit->n, out) != submit->n)
-		return err_sys(err, "stdout");
+		return err_sys(err, "stdout: cannot write");
 	return 0;
 }

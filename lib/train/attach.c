@@ -326,9 +326,10 @@ member_join(struct member *m, struct share *share, const char *socket_name, cons
 		               "cannot reach the vqa-forward that the header names: is it running on this machine?");
 	if (send_message(m->fd, &hello, -1) || receive_message(m->fd, &welcome, &passed) != 1 ||
 	    welcome.type != WELCOME || passed < 0)
-		return err_set(err,
-		               commits ? "vqa-forward refused: another program commits the steps already, or it ended"
-		                       : "vqa-forward refused, or it ended");
+		return err_set(
+			err, commits ? "vqa-forward refused: the header's key is not its own, another program commits "
+				       "the steps already, or it has ended"
+				     : "vqa-forward refused: the header's key is not its own, or it has ended");
 	if (share_map(share, passed, &welcome.plan, err))
 		return -1;
 	errno = pthread_create(&m->thread, NULL, member_thread, m);

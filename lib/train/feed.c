@@ -212,7 +212,7 @@ send_batch(struct feed *f, const struct collected *c, int64_t step, struct err *
 		msgpack_pack_array(pack, 3);
 		msgpack_pack_int(pack, c->targets[i].row);
 		msgpack_pack_int(pack, c->targets[i].index);
-		msgpack_pack_float(pack, c->targets[i].score);
+		msgpack_pack_double(pack, (double)c->targets[i].score);
 	}
 	bad = rec_send(&f->out, err);
 	pthread_mutex_unlock(&f->collector.out_lock);

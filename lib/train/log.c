@@ -4,6 +4,7 @@
 #include "train/log.h"
 
 #include <stdlib.h>
+#include <string.h>
 #include <sys/types.h>
 #include <unistd.h>
 
@@ -30,20 +31,22 @@ log_row(FILE *out, const char *name, const struct log_row *row, struct err *err)
 	return check(bad || fflush(out), name, err);
 }
 
-/* The offset after the row of `step`, or after the header where no such row is. */
+/* The offset after the row of `step`, or after the last whole row before it, or after the header. */
 static off_t
 end_of(FILE *file, int64_t step)
 {
-	char *line = NULL;
-	size_t room = 0;
+	char line[512], *tail;
 	off_t end = 0;
+	int64_t last = 0;
 
-	while (getline(&line, &room, file) > 0) {
-		if (end && strtoll(line, NULL, 10) > step)
+	while (fgets(line, sizeof line, file) && strchr(line, '\n')) {
+		int64_t at = strtoll(line, &tail, 10);
+
+		if (end && (*tail != '\t' || at <= last || at > step))
 			break;
+		last = end ? at : 0;
 		end = ftello(file);
 	}
-	free(line);
 	return end;
 }
 

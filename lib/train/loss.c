@@ -32,13 +32,10 @@ loss_compute(struct loss *loss, float *gradient, const float *logits, int B, int
 
 	*loss = (struct loss){ 0 };
 	memset(gradient, 0, n * sizeof *gradient); /* the targets, for now */
-	for (size_t i = 0; i < targets_n; i++) {
-		const struct target *t = &targets[i];
-
-		gradient[(size_t)t->row * (size_t)A + (size_t)t->index] = t->score;
-		if (argmax(logits + (size_t)t->row * (size_t)A, A) == t->index)
-			loss->right += (double)t->score;
-	}
+	for (size_t i = 0; i < targets_n; i++)
+		gradient[(size_t)targets[i].row * (size_t)A + (size_t)targets[i].index] = targets[i].score;
+	for (size_t row = 0; row < n; row += (size_t)A)
+		loss->right += (double)gradient[row + (size_t)argmax(logits + row, A)];
 	for (size_t i = 0; i < n; i++) {
 		const double x = (double)logits[i], t = (double)gradient[i];
 

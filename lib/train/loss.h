@@ -14,7 +14,7 @@ struct loss {
 };
 
 /*
- * logits (B, A); targets: scores not named are 0. gradient (B, A) written: (sigmoid(x) - t)/B.
+ * logits (B, A); targets: scores not named are 0, of one named twice the last counts. gradient (B, A) written: (sigmoid(x) - t)/B.
  * bce = 1/B sum max(x, 0) - x t + log(1 + exp(-|x|)), in double.
  */
 void loss_compute(struct loss *loss, float *gradient, const float *logits, int B, int A, const struct target *targets,

@@ -13,12 +13,12 @@ to_stream(const char *line, size_t n, off_t *from)
 {
 	struct rec_out out;
 	struct err err = { "" };
-	int fd = memory_file("", 0);
+	int fd = memory_file("", 0), end;
 
 	must(rec_create(&out, fd, "out", &err) == 0);
-	must(json_to_record(&out, header, sizeof header - 1, "header", &err) == 0);
+	must(json_to_record(&out, header, sizeof header - 1, "header", &end, &err) == 0);
 	*from = lseek(fd, 0, SEEK_CUR);
-	if (json_to_record(&out, line, n, "line", &err)) {
+	if (json_to_record(&out, line, n, "line", &end, &err)) {
 		must_say(err.text);
 		close(fd);
 		fd = -1;
