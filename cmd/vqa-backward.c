@@ -30,6 +30,7 @@ struct work {
 	struct model model;
 	struct pass pass;
 	float *dlogits;
+	int64_t batches;
 };
 
 static void
@@ -67,6 +68,7 @@ backward_record(struct rec_out *out, const struct rec_in *in, struct work *w, st
 	if (batch_record_matrix(in, &batch, "gradient", w->share.config.answers_n, w->dlogits, err))
 		return -1;
 	w->pass.step = (uint32_t)batch.step;
+	w->batches++;
 	if (model_backward(&w->model, &w->pass, w->dlogits, w->share.flags, err) || rec_pass(out, in, err))
 		return -1;
 	return gradient_file ? member_commit(&w->member, batch.step, err) : 0;
@@ -79,7 +81,9 @@ save_gradients(const struct work *w, const char *path, struct err *err)
 	const struct params *params = &w->share.params;
 	const void **data = calloc((size_t)params->n, sizeof *data);
 	struct image image;
-	int bad = !data;
+	int bad = !data         ? err_set(err, "%s: out of memory", path)
+	          : !w->batches ? err_set(err, "%s: no batch came whose gradients could be saved", path)
+	                        : 0;
 
 	image_begin(&image);
 	for (int i = 0; !bad && i < params->n; i++) {
@@ -125,7 +129,7 @@ main(int argc, char **argv)
 	    (gradient_file && save_gradients(&work, gradient_file, &err)))
 		die(&err);
 	watch_stop();
-	if (rec_end(&out, questions, &err) || member_goodbye(&work.member, 1, &err))
+	if (rec_end(&out, &in, questions, &err) || member_goodbye(&work.member, 1, &err))
 		die(&err);
 	return 0;
 }

@@ -116,7 +116,7 @@ main(int argc, char **argv)
 		    (rec_is(&in, "end") && rec_int(&in, "questions", 0, INT64_MAX, &questions, &err)))
 			die(&err);
 	}
-	if (got < 0 || rec_end(&out, questions, &err))
+	if (got < 0 || rec_end(&out, &in, questions, &err))
 		die(&err);
 	return 0;
 }

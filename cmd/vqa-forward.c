@@ -105,7 +105,7 @@ answer(struct rec_in *in, struct checkpoint *ckpt, const struct op *op)
 		progress_show(&progress, count);
 	}
 	progress_clear();
-	if (got < 0 || rec_end(&out, count, &err))
+	if (got < 0 || rec_end(&out, in, count, &err))
 		die(&err);
 }
 

@@ -130,7 +130,7 @@ main(int argc, char **argv)
 	if (got < 0 || rec_int(&in, "questions", 0, INT64_MAX, &questions, &err) || rec_last(&in, &err))
 		die(&err);
 	watch_stop();
-	if (rec_end(&out, questions, &err))
+	if (rec_end(&out, &in, questions, &err))
 		die(&err);
 	return 0;
 }

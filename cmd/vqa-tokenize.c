@@ -64,7 +64,7 @@ tokenize_one(struct rec_out *out, const struct vocab *vocab, struct err *err)
 		die_usage("-i: not UTF-8, expected an image's name");
 	order_source(source, fnv1a(fnv1a(FNV_BEGIN, question, strlen(question) + 1), image, strlen(image)), &choice);
 	if (tokenize_header(out, vocab, &head, err) || tokenize_question(out, vocab, &entry, err) ||
-	    rec_end(out, 1, err))
+	    rec_end(out, NULL, 1, err))
 		die(err);
 }
 
@@ -93,7 +93,7 @@ tokenize_lists(struct rec_out *out, const struct vocab *vocab, char **paths, int
 			die(err);
 		entry_release(&entry);
 	}
-	if (rec_end(out, order.count - choice.skip, err))
+	if (rec_end(out, NULL, order.count - choice.skip, err))
 		die(err);
 	order_free(&order);
 	questions_close(&questions);

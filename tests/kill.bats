@@ -55,7 +55,9 @@ wait_for() {
 # After a death: all members gone within 5 s, each that was not killed with its own words and a status that is not 0.
 all_ended() {
 	local victim=$1 name
+	SECONDS=0
 	wait_for '[ -e status.vqa-forward ] && [ -e status.vqa-loss ] && [ -e status.vqa-backward ] && [ -e status.vqa-step ]'
+	[ "$SECONDS" -le 5 ]
 	for name in vqa-forward vqa-loss vqa-backward vqa-step; do
 		[ "$name" = "$victim" ] && continue
 		[ "$(cat "status.$name")" != 0 ] || { echo "$name ended with 0"; return 1; }
@@ -128,7 +130,7 @@ kills() {
 
 # tee_loss: vqa-loss with tee in front of it.
 tee_loss() {
-	tee copy | member vqa-loss
+	sh -c 'echo $$ >pid.tee; exec tee copy' | member vqa-loss
 }
 
 @test "tee between members, and its death" {
@@ -138,7 +140,7 @@ tee_loss() {
 	rm -rf run pid.* status.* said.*
 	(train start.safetensors run) 3>&- &
 	wait_for '[ -e run/log.tsv ] && [ "$(wc -l <run/log.tsv)" -gt 50 ]'
-	pkill -9 -x tee
+	kill -9 "$(cat pid.tee)"
 	all_ended none
 	wait
 	unset between

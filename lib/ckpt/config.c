@@ -10,6 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "sys/file.h"
+
 static const struct field {
 	const char *key;
 	size_t offset;
@@ -27,7 +29,7 @@ static const struct field {
 	{ "max_tokens", offsetof(struct config, max_tokens), 2, 512, 20 },
 	{ "objects", offsetof(struct config, objects), 1, 1024, 36 },
 };
-enum { FIELDS = sizeof fields / sizeof *fields, ANSWERS_MOST = 1 << 16 };
+enum { FIELDS = sizeof fields / sizeof *fields, ANSWERS_MOST = 1 << 16, ANSWERS_FILE_MAX = 64 << 20 };
 
 static int *
 number(const struct config *cfg, const struct field *field)
@@ -233,14 +235,15 @@ int
 config_read_answers(struct config *cfg, const char *path, struct err *err)
 {
 	json_error_t at;
-	FILE *file = fopen(path, "re");
 	json_t *json;
+	char *text;
+	size_t n;
 	int bad;
 
-	if (!file)
-		return err_sys(err, "%s: cannot open", path);
-	json = json_loadf(file, JSON_REJECT_DUPLICATES, &at);
-	fclose(file);
+	if (file_read(&text, &n, path, ANSWERS_FILE_MAX, "a list of answers", err))
+		return -1;
+	json = json_loadb(text, n, JSON_REJECT_DUPLICATES, &at);
+	free(text);
 	if (!json)
 		return err_set(err, "%s: line %d, byte %d: %s", path, at.line, at.position, at.text);
 	bad = take_answers(cfg, json, err);

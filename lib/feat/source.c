@@ -15,47 +15,50 @@
 #include "sys/file.h"
 #include "sys/lines.h"
 
-/* The table's file: itself, or what a pipe gives, in a file without a name. */
+/* A pipe's bytes to a file, whose lines are no longer than a row may be. */
 static int
-open_seekable(const char *path, struct err *err)
+spool(int to, int from, const char *path, struct err *err)
 {
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
-	FILE *copy;
-	struct stat st;
 	char chunk[1 << 16];
 	size_t line = 0; /* bytes of the line so far */
 	ssize_t got;
 
+	while ((got = read(from, chunk, sizeof chunk)) > 0 || (got < 0 && errno == EINTR)) {
+		const char *newline = got > 0 ? memrchr(chunk, '\n', (size_t)got) : NULL;
+
+		if (got < 0)
+			continue;
+		line = newline ? (size_t)(chunk + got - newline) : line + (size_t)got;
+		if (line > TSV_ROW)
+			return err_set(err, "%s: a line of over %d bytes", path, TSV_ROW);
+		if (write_fully(to, chunk, (size_t)got, "a temporary file", err))
+			return -1;
+	}
+	return got < 0 ? err_sys(err, "%s: cannot read", path) : 0;
+}
+
+/* The table's file: itself, or what a pipe gives, in a file without a name. */
+static int
+open_seekable(const char *path, struct err *err)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC), copy;
+	struct stat st;
+
 	if (fd < 0 || fstat(fd, &st)) {
 		err_sys(err, "%s: cannot open", path);
+		if (fd >= 0)
+			close(fd);
 		return -1;
 	}
 	if (S_ISREG(st.st_mode))
 		return fd;
-	copy = tmpfile();
-	if (!copy) {
-		close(fd);
-		return err_sys(err, "%s: cannot make a temporary file for it", path);
+	copy = file_nameless(err);
+	if (copy >= 0 && spool(copy, fd, path, err)) {
+		close(copy);
+		copy = -1;
 	}
-	while ((got = read(fd, chunk, sizeof chunk)) > 0 || (got < 0 && errno == EINTR)) {
-		const char *newline = got > 0 ? memrchr(chunk, '\n', (size_t)got) : NULL;
-
-		line = got > 0 ? (newline ? (size_t)(chunk + got - newline) : line + (size_t)got) : line;
-		if (line > TSV_ROW ||
-		    (got > 0 && write_fully(fileno(copy), chunk, (size_t)got, "a temporary file", err))) {
-			if (line > TSV_ROW)
-				err_set(err, "%s: a line of over %d bytes", path, TSV_ROW);
-			close(fd);
-			fclose(copy);
-			return -1;
-		}
-	}
-	if (got < 0)
-		err_sys(err, "%s: cannot read", path);
 	close(fd);
-	fd = got < 0 ? -1 : fcntl(fileno(copy), F_DUPFD_CLOEXEC, 0);
-	fclose(copy);
-	return fd;
+	return copy;
 }
 
 static int

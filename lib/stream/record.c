@@ -505,10 +505,12 @@ rec_pass(struct rec_out *out, const struct rec_in *in, struct err *err)
 }
 
 int
-rec_end(struct rec_out *out, int64_t questions, struct err *err)
+rec_end(struct rec_out *out, const struct rec_in *in, int64_t questions, struct err *err)
 {
 	rec_begin(out, "end");
 	rec_put_int(out, "questions", questions);
+	if (in)
+		rec_keep(out, in);
 	if (rec_send(out, err))
 		return -1;
 	msgpack_sbuffer_destroy(&out->body);

@@ -90,7 +90,10 @@ void rec_keep(struct rec_out *out, const struct rec_in *in);
 int rec_send(struct rec_out *out, struct err *err);
 /* Pass the reader's current record on untouched. */
 int rec_pass(struct rec_out *out, const struct rec_in *in, struct err *err);
-/* {"type":"end","questions":n} and close(fd): the last act; a full disk is an error. */
-int rec_end(struct rec_out *out, int64_t questions, struct err *err);
+/*
+ * {"type":"end","questions":n}, with what else in's end record says (in may be NULL), and close(fd): the last act; a full disk is
+ * an error.
+ */
+int rec_end(struct rec_out *out, const struct rec_in *in, int64_t questions, struct err *err);
 
 #endif

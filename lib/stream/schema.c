@@ -30,18 +30,53 @@ label_read(const struct rec_in *in, const msgpack_object *label, struct err *err
 	return 0;
 }
 
+static int
+check_count(const struct rec_in *in, size_t T, struct err *err)
+{
+	return T < 1 || T > TOKENS_MAX ? rec_fault(in, err, "'tokens' has %zu tokens, expected 1 to %d", T, TOKENS_MAX)
+	                               : 0;
+}
+
+static int
+token_array(const struct rec_in *in, const msgpack_object_array *array, struct question *q, struct err *err)
+{
+	if (check_count(in, array->size, err))
+		return -1;
+	for (uint32_t i = 0; i < array->size; i++) {
+		const msgpack_object *o = &array->ptr[i];
+
+		if (o->type != MSGPACK_OBJECT_POSITIVE_INTEGER || o->via.u64 > INT32_MAX)
+			return rec_fault(in, err, "'tokens' has an element %u that is no integer from 0 to %d", i,
+			                 INT32_MAX);
+		q->tokens[i] = (int32_t)o->via.u64;
+	}
+	q->T = (int)array->size;
+	return 0;
+}
+
+static int
+tokens_read(const struct rec_in *in, struct question *q, struct err *err)
+{
+	const msgpack_object *tokens = rec_get(in, "tokens");
+	const void *values;
+	size_t T;
+
+	if (tokens && tokens->type == MSGPACK_OBJECT_ARRAY)
+		return token_array(in, &tokens->via.array, q, err);
+	if (rec_i32(in, "tokens", &values, &T, err) || check_count(in, T, err))
+		return -1;
+	memcpy(q->tokens, values, T * sizeof *q->tokens);
+	q->T = (int)T;
+	return 0;
+}
+
 int
 question_read(const struct rec_in *in, struct question *q, struct err *err)
 {
-	size_t T;
-
-	*q = (struct question){ .label = rec_get(in, "label") };
+	q->label = rec_get(in, "label");
 	if (rec_int(in, "id", INT64_MIN, INT64_MAX, &q->id, err) ||
-	    rec_text(in, "image", &q->image, &q->image_n, err) || rec_i32(in, "tokens", &q->tokens, &T, err))
+	    rec_text(in, "image", &q->image, &q->image_n, err) || tokens_read(in, q, err))
 		return -1;
-	if (T < 1 || T > TOKENS_MAX)
-		return rec_fault(in, err, "'tokens' has %zu tokens, expected 1 to %d", T, TOKENS_MAX);
-	q->T = (int)T;
 	if (q->label && q->label->type == MSGPACK_OBJECT_NIL)
 		q->label = NULL;
 	return q->label ? label_read(in, q->label, err) : 0;

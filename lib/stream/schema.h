@@ -13,7 +13,7 @@ struct question {
 	int64_t id;
 	const char *image; /* not terminated */
 	size_t image_n;
-	const void *tokens; /* i32 (T): [CLS] … [SEP], no padding; unaligned */
+	int32_t tokens[TOKENS_MAX]; /* (T): [CLS] … [SEP], no padding */
 	int T;
 	const msgpack_object *label; /* a map answer -> score 0..1, or NULL */
 };
@@ -28,7 +28,7 @@ struct image_rec {
 	int64_t width; /* features a region */
 };
 
-/* tokens has to be an integer array or an i32 bin; 1..TOKENS_MAX of them. */
+/* Tokens are an i32 bin or an array of integers, 1..TOKENS_MAX of them. */
 int question_read(const struct rec_in *in, struct question *q, struct err *err);
 /* Checks n, the sizes of both fields, boxes within 0..1 (1e-5) and every feature finite, naming region and column. */
 int image_read(const struct rec_in *in, struct image_rec *image, struct err *err);

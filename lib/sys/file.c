@@ -1,11 +1,12 @@
 /*
- * Files that appear whole or not at all.
+ * Files that are read whole, that have no name, that appear whole or not at all.
  */
 #include "sys/file.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -109,4 +110,63 @@ new_file_discard(struct new_file *file)
 	file->fd = -1;
 	unlink(file->temporary);
 	return -1;
+}
+
+/* What the descriptor gives, to its end. */
+static int
+read_all(char **out, size_t *n, int fd, const char *path, size_t most, const char *kind, struct err *err)
+{
+	size_t size = 1 << 16;
+	ssize_t got = 1;
+
+	*out = NULL;
+	for (*n = 0; got; *n += got > 0 ? (size_t)got : 0) {
+		char *bytes = *out && *n + 1 < size ? *out : realloc(*out, size *= 2);
+
+		if (!bytes)
+			return err_set(err, "%s: out of memory", path);
+		*out = bytes;
+		got = read(fd, bytes + *n, size - *n - 1);
+		if (got < 0 && errno != EINTR)
+			return err_sys(err, "%s: cannot read", path);
+		if (*n > most)
+			return err_set(err, "%s: over %zu bytes, expected %s", path, most, kind);
+	}
+	return 0;
+}
+
+int
+file_read(char **out, size_t *n, const char *path, size_t most, const char *kind, struct err *err)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC), bad;
+
+	if (fd < 0)
+		return err_sys(err, "%s: cannot open", path);
+	bad = read_all(out, n, fd, path, most, kind, err);
+	close(fd);
+	if (bad)
+		free(*out);
+	return bad;
+}
+
+int
+file_nameless(struct err *err)
+{
+	const char *dir = getenv("TMPDIR");
+	char path[4096];
+	int fd;
+
+	if (!dir || !*dir)
+		dir = "/tmp";
+	fd = open(dir, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+	if (fd >= 0)
+		return fd;
+	/* A file system without O_TMPFILE. */
+	if (snprintf(path, sizeof path, "%s/vqa-XXXXXX", dir) >= (int)sizeof path)
+		return err_set(err, "TMPDIR: path of %zu bytes, expected at most %zu", strlen(dir), sizeof path - 12);
+	fd = mkostemp(path, O_CLOEXEC);
+	if (fd < 0)
+		return err_sys(err, "temporary file in '%s'", dir);
+	unlink(path);
+	return fd;
 }

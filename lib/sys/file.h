@@ -24,6 +24,11 @@ int new_file_commit(struct new_file *file, struct err *err);
 /* Removes the temporary file; always returns -1, so that a failure can end with it. */
 int new_file_discard(struct new_file *file);
 
+/* All of a file, malloc'd, with room for one more byte; -1 if it has over `most` bytes. `kind` is for that message. */
+int file_read(char **out, size_t *n, const char *path, size_t most, const char *kind, struct err *err);
+/* A new file without a name, in TMPDIR or /tmp; its descriptor, or -1. */
+int file_nameless(struct err *err);
+
 /* Rename with the folder synced after it. */
 int rename_durably(const char *from, const char *to, struct err *err);
 /* write() until all is written, through EINTR and short writes; name is for the message. */

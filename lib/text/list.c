@@ -39,27 +39,6 @@ list_fault(const struct list *list, struct err *err, const char *fmt, ...)
 	               (long long)list->entries, (long long)list->entry_at, words);
 }
 
-static int
-spool_open(struct err *err)
-{
-	const char *dir = getenv("TMPDIR");
-	char path[4096];
-	int fd;
-
-	if (!dir || !*dir)
-		dir = "/tmp";
-	fd = open(dir, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
-	if (fd >= 0)
-		return fd;
-	if (snprintf(path, sizeof path, "%s/vqa-XXXXXX", dir) >= (int)sizeof path)
-		return err_set(err, "TMPDIR: path of %zu bytes, expected at most %zu", strlen(dir), sizeof path - 12);
-	fd = mkostemp(path, O_CLOEXEC);
-	if (fd < 0)
-		return err_sys(err, "temporary file in '%s'", dir);
-	unlink(path);
-	return fd;
-}
-
 int
 list_open(struct list *list, const char *path, uint64_t hash, struct err *err)
 {
@@ -81,7 +60,7 @@ list_open(struct list *list, const char *path, uint64_t hash, struct err *err)
 	/* A regular file may have been read in part by whoever gave it to us; then its places are not the file's. */
 	if (S_ISREG(st.st_mode) && lseek(list->fd, 0, SEEK_CUR) == 0)
 		return 0;
-	list->spool = spool_open(err);
+	list->spool = file_nameless(err);
 	if (list->spool >= 0)
 		return 0;
 fail:

@@ -3,15 +3,13 @@
  */
 #include "text/vocab.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
+#include "sys/file.h"
 #include "sys/utf8.h"
 
 enum { VOCAB_MAX = 64 << 20 };
@@ -41,7 +39,7 @@ vocab_find(char path[PATH_MAX], struct err *err)
 		if (strlen(set) >= PATH_MAX)
 			return err_set(err, "VQA_VOCAB: path of %zu bytes, expected fewer than %d", strlen(set),
 			               PATH_MAX);
-		strcpy(path, set);
+		memcpy(path, set, strlen(set) + 1);
 		return 0;
 	}
 	n = readlink("/proc/self/exe", exe, sizeof exe - 1);
@@ -58,49 +56,6 @@ vocab_find(char path[PATH_MAX], struct err *err)
 			return 0;
 	return err_set(err, "%s: neither in %s/../share/vqa nor in %s/../lib/text; VQA_VOCAB or -V can name it",
 	               vocab_name, exe, exe);
-}
-
-static int
-file_read(struct vocab *v, const char *path, struct err *err)
-{
-	struct stat st;
-	size_t size = 1 << 18;
-	ssize_t n;
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
-
-	if (fd < 0 || fstat(fd, &st)) {
-		err_sys(err, "%s", path);
-		if (fd >= 0)
-			close(fd);
-		return -1;
-	}
-	for (;;) {
-		char *bytes = v->size + 1 < size && v->bytes ? v->bytes : realloc(v->bytes, size *= 2);
-
-		if (!bytes) {
-			err_set(err, "%s: out of memory", path);
-			break;
-		}
-		v->bytes = bytes;
-		n = read(fd, v->bytes + v->size, size - v->size - 1); /* room for a last newline */
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0) {
-			err_sys(err, "%s", path);
-			break;
-		}
-		v->size += (size_t)n;
-		if (v->size > VOCAB_MAX) {
-			err_set(err, "%s: over %d bytes, expected a vocabulary", path, VOCAB_MAX);
-			break;
-		}
-		if (n == 0) {
-			close(fd);
-			return 0;
-		}
-	}
-	close(fd);
-	return -1;
 }
 
 /* The slot that holds this piece, or the empty one where it belongs. */
@@ -190,7 +145,7 @@ vocab_open(struct vocab *v, const char *path, struct err *err)
 			return -1;
 		path = found;
 	}
-	if (file_read(v, path, err))
+	if (file_read(&v->bytes, &v->size, path, VOCAB_MAX, "a vocabulary", err))
 		goto fail;
 	snprintf(v->hash, sizeof v->hash, "%016llx", (unsigned long long)fnv1a(FNV_BEGIN, v->bytes, v->size));
 	if (vocab_index(v, path, err) || vocab_need(v, path, "[UNK]", &v->unk, err) ||

@@ -249,5 +249,5 @@ feed_close(struct feed *f, struct err *err)
 		               (long long)f->collector.questions, f->batch);
 	owner_wait_commit(&f->owner, f->run.step + f->sent);
 	watch_stop();
-	return rec_end(&f->out, f->sent * f->batch, err) || owner_wait_goodbyes(&f->owner, err) ? -1 : 0;
+	return rec_end(&f->out, f->in, f->sent * f->batch, err) || owner_wait_goodbyes(&f->owner, err) ? -1 : 0;
 }

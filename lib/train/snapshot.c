@@ -3,6 +3,7 @@
  */
 #include "train/snapshot.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <jansson.h>
@@ -137,6 +138,24 @@ id_of(char id[33], const char *path, struct err *err)
 	return got < 0 ? err_prefix(err, "%s", path) : 0;
 }
 
+/* What a killed program had begun to write (sys/file.h): nobody writes here while we have the lock. */
+static int
+remove_unfinished(const char *folder, struct err *err)
+{
+	DIR *dir = opendir(folder);
+	const struct dirent *entry;
+	int bad = 0;
+
+	if (!dir)
+		return err_sys(err, "%s: cannot list", folder);
+	while (!bad && (entry = readdir(dir)))
+		if (!strncmp(entry->d_name, "LAST.", 5) && strstr(entry->d_name, ".new.") &&
+		    unlinkat(dirfd(dir), entry->d_name, 0))
+			bad = err_sys(err, "%s/%s: cannot remove", folder, entry->d_name);
+	closedir(dir);
+	return bad;
+}
+
 int
 snapshot_recover(const char *folder, struct err *err)
 {
@@ -145,6 +164,8 @@ snapshot_recover(const char *folder, struct err *err)
 
 	if (join(last, folder, "LAST.safetensors", err) || join(next, folder, "LAST.optimizer.next", err) ||
 	    join(optimizer, folder, "LAST.optimizer", err))
+		return -1;
+	if (remove_unfinished(folder, err))
 		return -1;
 	if (access(next, F_OK))
 		return 0;

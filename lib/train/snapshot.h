@@ -32,7 +32,7 @@ int run_state_read(struct run_state *run, const struct image *image, struct err 
 
 /* Take the folder's lock: its descriptor, or -1 where another run has it. Closing it lets go. */
 int snapshot_lock(const char *folder, struct err *err);
-/* Finish or discard a half-done pair, under the lock. */
+/* Finish or discard a half-done pair, and remove half-written files, under the lock. */
 int snapshot_recover(const char *folder, struct err *err);
 /* Write a pair; run->id is made anew. */
 int snapshot_save(const char *folder, struct run_state *run, const struct config *config, const struct params *params,

@@ -16,14 +16,12 @@ read_question(const struct rec_in *in)
 {
 	struct question q;
 	struct err err = { "" };
-	int32_t last;
 
 	if (question_read(in, &q, &err)) {
 		must_say(err.text);
 		return;
 	}
 	must(q.T >= 1 && q.T <= TOKENS_MAX);
-	memcpy(&last, (const char *)q.tokens + 4 * (size_t)(q.T - 1), sizeof last);
 	must(memchr(q.image, '\0', q.image_n) == NULL);
 }
 
