@@ -90,27 +90,35 @@ check_page(struct tree *t, uint64_t page, int depth, struct err *err)
 }
 
 static int
-check_file(struct tree *t, struct err *err)
+check_metas(struct tree *t, struct err *err)
 {
-	const uint8_t *meta;
-	uint64_t root;
-
 	if (t->bytes < META_END || get(t->base + 16, 4) != STORE_MAGIC)
 		return err_set(err, "%s: not a store", t->path);
 	t->page_size = get(t->base + 40, 4);
 	if (t->page_size < PAGE_LEAST || t->page_size > PAGE_MOST || (t->page_size & (t->page_size - 1)))
-		return err_set(err, "%s: damaged: pages of %llu bytes, expected %d to %d", t->path,
+		return err_set(err, "%s: damaged: pages of %llu bytes, expected a power of two from %d to %d", t->path,
 		               (unsigned long long)t->page_size, PAGE_LEAST, PAGE_MOST);
 	if (t->bytes < 2 * t->page_size)
 		return err_set(err, "%s: cut off: %llu bytes, expected at least %llu", t->path,
 		               (unsigned long long)t->bytes, (unsigned long long)(2 * t->page_size));
 	for (uint64_t page = 0; page < 2; page++) {
-		meta = t->base + page * t->page_size;
+		const uint8_t *meta = t->base + page * t->page_size;
+
 		if (!(get(meta + 10, 2) & META) || get(meta + 16, 4) != STORE_MAGIC || get(meta + 20, 4) != 1 ||
 		    get(meta + 40, 4) != t->page_size)
 			return broken(t, page, "is no meta page of version 1", err);
 	}
-	meta = t->base + (get(t->base + 144, 8) < get(t->base + t->page_size + 144, 8) ? t->page_size : 0);
+	return 0;
+}
+
+/* The meta page of the later transaction counts, as LMDB chooses. */
+static int
+check_tree(struct tree *t, struct err *err)
+{
+	const uint8_t *first = t->base, *second = t->base + t->page_size;
+	const uint8_t *meta = get(first + 144, 8) < get(second + 144, 8) ? second : first;
+	uint64_t root = get(meta + 128, 8);
+
 	t->pages = get(meta + 136, 8) + 1;
 	if (!t->pages || t->pages > UINT64_MAX / t->page_size)
 		return broken(t, t->pages - 1, "cannot be the last", err);
@@ -119,7 +127,6 @@ check_file(struct tree *t, struct err *err)
 		               (unsigned long long)(t->pages * t->page_size));
 	if (get(meta + 92, 2))
 		return err_set(err, "%s: not a store of vqa-featpack", t->path);
-	root = get(meta + 128, 8);
 	return root == UINT64_MAX ? 0 : check_page(t, root, 1, err); /* no root: an empty tree */
 }
 
@@ -143,7 +150,7 @@ store_check(const char *path, struct err *err)
 		return err_sys(err, "%s: cannot map", path);
 	t.base = base;
 	t.bytes = (uint64_t)st.st_size;
-	bad = check_file(&t, err);
+	bad = check_metas(&t, err) || check_tree(&t, err) ? -1 : 0;
 	munmap(base, (size_t)st.st_size);
 	return bad;
 }
