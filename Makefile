@@ -136,7 +136,9 @@ build/fuzz/%: tests/fuzz/%_fuzz.c $(LIB_SRC)
 	@mkdir -p $(@D)
 	$(FUZZ_CC) -std=gnu11 -g -O1 -fsanitize=fuzzer,address,undefined $(CPPFLAGS) -o $@ $^ $(LIB_LDLIBS)
 
-bench: all
+# Against PyTorch, which is fetched into build/bench; without it, our own figures.
+bench: deps
+	$(MAKE) all
 	tests/bench
 
 # --- Installation.
