@@ -57,17 +57,20 @@ def stream(questions, features, answers):
 
 
 def row(*names):
-    rounds = [list(map(float, line.split())) for line in sys.stdin]
-    for questions, once, twice, *_ in rounds:
-        if twice <= once:
-            sys.exit('bench.py: %s s for %d questions, %s s for twice as many: the machine is too busy' % (once, questions, twice))
-    ours = [r[0] / (r[2] - r[1]) for r in rounds]
-    columns = ['%.1f' % statistics.median(ours)] + 4 * ['-']
-    if len(rounds[0]) > 3:
-        theirs = [r[3] for r in rounds]
-        ratios = [a / b for a, b in zip(ours, theirs)]
-        columns[1:] = ['%.1f' % statistics.median(theirs)] + ['%.2f' % f(ratios) for f in (statistics.median, min, max)]
-    print(*names, *columns, sep='\t', flush=True)
+    """Rounds in which the longer run took less time are left out, and said so."""
+    rounds, columns = [], []
+    for questions, once, twice, *theirs in (map(float, line.split()) for line in sys.stdin):
+        if twice > once:
+            rounds.append([questions / (twice - once)] + theirs)
+        else:
+            print('bench.py: %s: a round is left out, this machine is too busy' % ' '.join(names), file=sys.stderr)
+    if rounds:
+        columns.append('%.1f' % statistics.median(r[0] for r in rounds))
+        if len(rounds[0]) > 1:
+            ratios = [ours / theirs for ours, theirs in rounds]
+            columns.append('%.1f' % statistics.median(r[1] for r in rounds))
+            columns += ['%.2f' % f(ratios) for f in (statistics.median, min, max)]
+    print(*names, *columns, *(5 - len(columns)) * ['-'], sep='\t', flush=True)
 
 
 if sys.argv[1] in ('stream', 'row'):   # these do without PyTorch
