@@ -158,7 +158,9 @@ fuzz-run: fuzz
 			build/fuzz/found/$$target tests/fuzz/corpus/$${target%_fuzz}; \
 	done
 
-bench: all
+# Against PyTorch, which is fetched into build/bench; without it, our own figures.
+bench: deps
+	$(MAKE) all
 	tests/bench
 
 # --- Installation.
