@@ -70,7 +70,8 @@ goes_on() {
 	vqa-dump <stream >/dev/null
 	if [ -e run/LAST.safetensors ]; then
 		ckpt-info run >/dev/null
-		[ "$(ckpt-info --json run | jq .run.streams)" = 1 ] || (train run run)
+		: >run/LAST.safetensors.new.1
+		[ "$(ckpt-info --json run | jq .run.streams)" = 1 ] && rm run/LAST.safetensors.new.1 || (train run run)
 	else
 		(train start.safetensors run)
 	fi

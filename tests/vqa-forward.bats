@@ -101,3 +101,14 @@ synthetic() {
 	[ "$(grep -v '"type":"answer"' out | sed -n '2p')" = '{"type":"remark","words":["as","it","is"],"deep":{"er":1.5}}' ]
 	[ "$(grep -v remark out | tail -n +2)" = "$(vqa-forward tiny <stream | vqa-dump | tail -n +2)" ]
 }
+
+@test "token ids as an array of integers" {
+	/usr/bin/python3 "$ROOT/tests/edit.py" 'if r["type"] == "question": r["tokens"] = list(struct.unpack("<%di" % (len(r["tokens"]) // 4), r["tokens"]))' <stream >arrays
+	[ "$(vqa-dump <arrays | jq -c 'select(.id == 0 and .type == "question").tokens | type')" = '"array"' ]
+	cmp <(vqa-forward -l tiny <arrays) <(vqa-forward -l tiny <stream)
+}
+
+@test "what an end record says beyond its count is kept" {
+	/usr/bin/python3 "$ROOT/tests/edit.py" 'if r["type"] == "end": r["note"] = "last"' <stream >noted
+	vqa-forward tiny <noted | vqa-dump | tail -n 1 | grep -qx '{"type":"end","questions":8,"note":"last"}'
+}

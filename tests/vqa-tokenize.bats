@@ -206,7 +206,7 @@ entry() {
 	printf '[UNK]\n[CLS]\n[SEP]\nwhat\n##s\n' >small.txt
 	[ "$(vqa-tokenize -V small.txt list.json | records | jq -c 'select(.id == 5).tokens')" = '[1,3,0,0,0,0,0,2]' ]
 	cmp <(vqa-tokenize -V small.txt list.json) <(VQA_VOCAB=small.txt vqa-tokenize list.json)
-	fails_with 1 "vqa-tokenize: none.txt: No such file or directory" vqa-tokenize -V none.txt list.json
+	fails_with 1 "vqa-tokenize: none.txt: cannot open: No such file or directory" vqa-tokenize -V none.txt list.json
 	printf '[UNK]\n[CLS]\n' >bad.txt
 	fails_with 1 "vqa-tokenize: bad.txt: no '[SEP]' among its 2 pieces" vqa-tokenize -V bad.txt list.json
 	printf '[UNK]\na\na\n' >bad.txt

@@ -67,7 +67,7 @@ test_vocab(void **state)
 	assert_int_equal(vocab_id(&vocab, "no such piece", 13), -1);
 	assert_int_equal(strlen(vocab.hash), 16);
 	assert_int_equal(vocab_open(&other, "tests/golden/tokens/none.txt", &err), -1);
-	assert_string_equal(err.text, "tests/golden/tokens/none.txt: No such file or directory");
+	assert_string_equal(err.text, "tests/golden/tokens/none.txt: cannot open: No such file or directory");
 }
 
 static void
