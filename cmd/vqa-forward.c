@@ -127,9 +127,12 @@ go_train(struct rec_in *in, struct checkpoint *ckpt, const struct op *op, int re
 	signal(SIGPIPE, SIG_IGN);
 	if (feed_open(&feed, STDOUT_FILENO, die_at_once, &err))
 		die(&err);
-	if (!feed_wait_members(&feed, 5))
-		warn_words("waiting for vqa-step (or vqa-backward -g), which has not attached yet");
-	feed_wait_members(&feed, 0);
+	for (int warned = 0; !feed_wait_members(&feed, 5); warned = 1) {
+		if (!warned)
+			warn_words("waiting for vqa-step (or vqa-backward -g), which has not attached yet");
+		if (feed_nudge(&feed, &err))
+			die(&err);
+	}
 	while ((got = feed_next(&feed, &err)) > 0)
 		;
 	if (got < 0 || feed_close(&feed, &err))

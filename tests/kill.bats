@@ -192,6 +192,16 @@ tee_loss() {
 	cmp other/run/LAST.safetensors whole.safetensors
 }
 
+# tee notices that its reader is gone only when it writes.
+@test "vqa-step is refused behind a tee" {
+	mkdir run
+	cp whole.safetensors run/LAST.safetensors
+	vqa-forward -t -b 4 -r 3 start <stream 2>said.forward | vqa-loss 2>said.loss | vqa-backward 2>said.backward | tee copy |
+		vqa-step -o run 2>said.step || true
+	grep -q "holds another run's snapshot" said.step
+	grep -q '^vqa-forward: ' said.forward
+}
+
 @test "two runs in one folder: the second is refused" {
 	(train start.safetensors run) 3>&- &
 	wait_for '[ -e run/log.tsv ]'

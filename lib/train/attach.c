@@ -259,12 +259,8 @@ owner_wait_committer(struct owner *o, int seconds)
 	clock_gettime(CLOCK_REALTIME, &until);
 	until.tv_sec += seconds;
 	pthread_mutex_lock(&o->lock);
-	while (!o->committer) {
-		if (!seconds)
-			pthread_cond_wait(&o->changed, &o->lock);
-		else if (pthread_cond_timedwait(&o->changed, &o->lock, &until) == ETIMEDOUT)
-			break;
-	}
+	while (!o->committer && pthread_cond_timedwait(&o->changed, &o->lock, &until) != ETIMEDOUT)
+		;
 	there = o->committer;
 	pthread_mutex_unlock(&o->lock);
 	return there;

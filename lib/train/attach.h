@@ -47,7 +47,7 @@ struct owner {
 
 /* step: of the snapshot that the run begins from. */
 int owner_open(struct owner *owner, const struct share *share, int64_t step, attach_lost *lost, struct err *err);
-/* Wait for a member that commits: 1, or 0 after `seconds` (0: wait as long as it takes). */
+/* Wait for a member that commits: 1, or 0 after `seconds`. */
 int owner_wait_committer(struct owner *owner, int seconds);
 void owner_wait_commit(struct owner *owner, int64_t step);
 /* After the end record: until every member has said goodbye. -1 if one of them failed. */

@@ -191,6 +191,18 @@ feed_wait_members(struct feed *f, int seconds)
 	return owner_wait_committer(&f->owner, seconds);
 }
 
+int
+feed_nudge(struct feed *f, struct err *err)
+{
+	int bad;
+
+	pthread_mutex_lock(&f->collector.out_lock);
+	rec_begin(&f->out, "waiting");
+	bad = rec_send(&f->out, err);
+	pthread_mutex_unlock(&f->collector.out_lock);
+	return bad;
+}
+
 static int
 send_batch(struct feed *f, const struct collected *c, int64_t step, struct err *err)
 {

@@ -34,8 +34,13 @@ struct feed {
 int feed_recover(const char *name, int *resumed, struct err *err);
 /* Check that the run may go on, make the memory, send the header to fd. The checkpoint's file is closed. */
 int feed_open(struct feed *feed, int fd, attach_lost *lost, struct err *err);
-/* Wait until a member that commits is there: 1, or 0 after so many seconds (0: no end). */
+/* Wait until a member that commits is there: 1, or 0 after so many seconds. */
 int feed_wait_members(struct feed *feed, int seconds);
+/*
+ * Send a record that says nothing. A program that only copies, as tee, notices that its reader is gone when it writes, and so
+ * does whoever waits for a member that died before it attached.
+ */
+int feed_nudge(struct feed *feed, struct err *err);
 /* One batch: 1; 0 at the end of the stream (a short last batch is dropped); -1. */
 int feed_next(struct feed *feed, struct err *err);
 /* The last commit, the end record, everybody's goodbye. */
