@@ -133,7 +133,7 @@ check-sanitize: deps
 
 check-style:
 	clang-format --dry-run -Werror $$(git ls-files '*.c' '*.h')
-	shellcheck -x pipelines/* tests/run tests/helper.bash .ci/run
+	shellcheck -x pipelines/* tests/run tests/bench tests/helper.bash .ci/run
 	mandoc -T lint -W warning $(PAGES)
 
 # --- Fuzzing, a target a parser. `make fuzz` builds them; `make fuzz-run FUZZ_TIME=60` runs each that many seconds, from its

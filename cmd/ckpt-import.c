@@ -54,7 +54,7 @@ read_vocabulary(struct config *cfg, const char *source)
 }
 
 static void
-read_config(struct config *cfg, const struct names *names, const char *source)
+read_config(struct config *cfg, const struct state_names *names, const char *source)
 {
 	struct err err;
 
@@ -96,7 +96,7 @@ values(const struct image *image, const struct tensor *t, const char *source)
 
 /* Each parameter's values, from the tensor that has its name; missing ones and strangers are errors. */
 static void
-collect(float **data, const struct params *params, const struct names *names, const struct image *image,
+collect(float **data, const struct params *params, const struct state_names *names, const struct image *image,
         const char *source)
 {
 	unsigned char *bound = calloc(names->n + 1, 1);
@@ -105,7 +105,7 @@ collect(float **data, const struct params *params, const struct names *names, co
 	if (!bound)
 		die_words("out of memory for %zu names", names->n);
 	for (int i = 0; i < params->n; i++) {
-		const struct named *named = names_find(names, params->list[i].name);
+		const struct named *named = state_names_find(names, params->list[i].name);
 
 		if (!named)
 			die_words("%s: tensor '%s' is missing", source, params->list[i].name);
@@ -118,7 +118,7 @@ collect(float **data, const struct params *params, const struct names *names, co
 			die_words("%s: tensor '%s' is not used by this model", source, names->list[i].tensor->name);
 	free(bound);
 	for (int i = 0; i < params->n; i++)
-		data[i] = values(image, names_find(names, params->list[i].name)->tensor, source);
+		data[i] = values(image, state_names_find(names, params->list[i].name)->tensor, source);
 }
 
 int
@@ -128,14 +128,14 @@ main(int argc, char **argv)
 	const char *source = argv[operand];
 	struct image image;
 	struct config cfg;
-	struct names names;
+	struct state_names names;
 	struct params params;
 	struct err err;
 	float **data;
 
 	if (image_open(&image, source, &err))
 		die(&err);
-	if (names_make(&names, &image, &err))
+	if (state_names_make(&names, &image, &err))
 		die_words("%s: %s", source, err.text);
 	read_config(&cfg, &names, source);
 	if (params_make(&params, &cfg, &err))

@@ -129,7 +129,7 @@ main(int argc, char **argv)
 	    (gradient_file && save_gradients(&work, gradient_file, &err)))
 		die(&err);
 	watch_stop();
-	if (rec_end(&out, &in, questions, &err) || member_goodbye(&work.member, 1, &err))
+	if (rec_end(&out, &in, questions, &err) || member_goodbye(&work.member, &err))
 		die(&err);
 	return 0;
 }

@@ -28,18 +28,22 @@ static int
 send_header(struct rec_out *out, const struct rec_in *in, const struct work *w, struct err *err)
 {
 	const struct source *first = &w->sources[0];
+	int objects = source_objects(first);
 
-	for (int i = 1; i < w->sources_n; i++)
+	for (int i = 1; i < w->sources_n; i++) {
+		if (source_objects(&w->sources[i]) > objects)
+			objects = source_objects(&w->sources[i]);
 		if (source_features(&w->sources[i]) != source_features(first) ||
 		    strcmp(source_text(&w->sources[i]), source_text(first)) != 0)
 			return err_set(err, "'%s' has %d features a region of '%s', but '%s' has %d of '%s'",
 			               w->sources[i].name, source_features(&w->sources[i]), source_text(&w->sources[i]),
 			               first->name, source_features(first), source_text(first));
+	}
 	rec_begin(out, "header");
 	rec_put_int(out, "vqa", 1);
 	rec_put_text(out, "by", "vqa-featload " VQA_VERSION, strlen("vqa-featload " VQA_VERSION));
 	rec_put_int(out, "features", source_features(first));
-	rec_put_int(out, "objects", source_objects(first));
+	rec_put_int(out, "objects", objects);
 	rec_put_text(out, "feature_source", source_text(first), strlen(source_text(first)));
 	rec_keep(out, in);
 	return rec_send(out, err);
@@ -71,6 +75,8 @@ load_record(struct rec_out *out, const struct rec_in *in, struct work *w, struct
 	struct question q;
 	int got = 0;
 
+	if (rec_is(in, "image"))
+		w->any = 0; /* questions ask about the last one before them */
 	if (!rec_is(in, "question"))
 		return rec_is(in, "end") ? 0 : rec_pass(out, in, err);
 	if (question_read(in, &q, err))

@@ -27,8 +27,8 @@ static const struct program program = {
 	"vqa-featpack", "TSV... STORE", "pack feature tables into a store", opts, 2, -1,
 };
 
-static void
-to_halves(struct features *f)
+static int
+to_halves(struct features *f, const char *where, struct err *err)
 {
 	float *in = f->features;
 	uint16_t *out = f->features; /* in place: each half lies at or before its float */
@@ -38,8 +38,13 @@ to_halves(struct features *f)
 
 		memcpy(&x, &in[i], sizeof x);
 		out[i] = float_to_half(x);
+		if (isinf(half_to_float(out[i])))
+			return err_set(err,
+			               "%s: feature of region %zu, column %zu is %g, expected at most 65504 with --f16",
+			               where, i / (size_t)f->columns, i % (size_t)f->columns, (double)x);
 	}
 	f->f16 = 1;
+	return 0;
 }
 
 /* A fault ends the program, with the half-made store removed. */
@@ -71,10 +76,8 @@ pack(struct store *store, const char *path, struct features *f)
 			err_set(&err, "%s: the last line breaks off without a newline", where);
 			stop(store, &err);
 		}
-		if (tsv_parse(f, line, n - 1, where, &err))
+		if (tsv_parse(f, line, n - 1, where, &err) || (f16 && to_halves(f, where, &err)))
 			stop(store, &err);
-		if (f16)
-			to_halves(f);
 		if (store_put(store, f, &err)) {
 			err_prefix(&err, "%s", where);
 			stop(store, &err);

@@ -12,6 +12,7 @@
 #include "sys/opt.h"
 #include "sys/progress.h"
 #include "train/feed.h"
+#include "stream/schema.h"
 
 static int64_t batch = 128, top, seed;
 static double dropout = -1;
@@ -21,8 +22,8 @@ static const char *precision = "f32", *device = "auto", *attention;
 static const struct opt opts[] = {
 	{ 'D', "device", OPT_WORD("auto|cpu"), &device, "DEVICE", "auto or cpu (auto)" },
 	{ 'a', "attention", OPT_TEXT, &attention, "NAMES", "attention matrices too: all, or a comma list" },
-	{ 'b', "batch", OPT_INT(1, 4096), &batch, "N", "questions a batch (128)" },
-	{ 'k', "top", OPT_INT(1, 65536), &top, "N", "the N best answers too" },
+	{ 'b', "batch", OPT_INT(1, BATCH_MAX), &batch, "N", "questions a batch (128)" },
+	{ 'k', "top", OPT_INT(1, ANSWERS_MAX), &top, "N", "the N best answers too" },
 	{ 'l', "logits", OPT_FLAG, &logits, NULL, "logits too" },
 	{ 'p', "precision", OPT_WORD("f32"), &precision, "TYPE", "f32 (f32)" },
 	{ 'r', "seed", OPT_INT(0, INT64_C(1) << 53), &seed, "SEED", "seed of dropout (0)" },

@@ -11,6 +11,7 @@
 #include "sys/watch.h"
 #include "train/batch_record.h"
 #include "train/loss.h"
+#include "stream/schema.h"
 
 static const struct opt opts[] = { { 0 } };
 
@@ -120,7 +121,7 @@ main(int argc, char **argv)
 	note_terminal(STDIN_FILENO);
 	signal(SIGPIPE, SIG_IGN);
 	if (rec_open(&in, STDIN_FILENO, "stdin", &err) || rec_create(&out, STDOUT_FILENO, "stdout", &err) ||
-	    rec_next(&in, &err) < 0 || rec_int(&in, "answers", 1, 1 << 16, &answers, &err) ||
+	    rec_next(&in, &err) < 0 || rec_int(&in, "answers", 1, ANSWERS_MAX, &answers, &err) ||
 	    rec_pass(&out, &in, &err) || watch_reader(STDOUT_FILENO, die_at_once, &err))
 		die(&err);
 	work.answers = (int)answers;

@@ -7,7 +7,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "sys/die.h"
@@ -78,30 +77,18 @@ read_settings(struct optimizer_settings *set)
 	}
 }
 
-/* The run's folder: locked, its half-done pair settled. A snapshot of another run is never overwritten. */
+/* The run's folder, where it has one. */
 static void
 open_folder(struct work *w, const char *checkpoint)
 {
-	char path[4096], *real;
 	struct err err;
+	int has = 0;
 
-	w->saved = -1;
-	if (!folder)
-		return;
-	if (mkdir(folder, 0777) && errno != EEXIST)
-		die_words("%s: cannot make the folder: %s", folder, strerror(errno));
-	w->lock = snapshot_lock(folder, &err);
-	if (w->lock < 0 || snapshot_recover(folder, &err))
+	if (folder)
+		w->lock = snapshot_claim(folder, checkpoint, w->run.id, &has, &err);
+	if (folder && w->lock < 0)
 		die(&err);
-	if (snprintf(path, sizeof path, "%s/LAST.safetensors", folder) >= (int)sizeof path)
-		die_words("%.100s…: the path is too long", folder);
-	real = realpath(path, NULL);
-	if (real && (!*w->run.id || strcmp(real, checkpoint) != 0))
-		die_words("%s: holds another run's snapshot; go on with it (vqa-forward -t %s) or name another folder",
-		          path, folder);
-	if (real)
-		w->saved = w->run.step;
-	free(real);
+	w->saved = has ? w->run.step : -1;
 }
 
 /* log.tsv, cut back to the snapshot: only when this run has been let in. */
@@ -245,7 +232,7 @@ main(int argc, char **argv)
 	if (work.log && fclose(work.log))
 		die_words("%s: cannot write: %s", work.log_path, strerror(errno));
 	close_stdout();
-	if (member_goodbye(&work.member, 1, &err))
+	if (member_goodbye(&work.member, &err))
 		die(&err);
 	return 0;
 }

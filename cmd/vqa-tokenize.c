@@ -7,11 +7,14 @@
 #include "sys/die.h"
 #include "sys/opt.h"
 #include "text/tokenize.h"
+#include "text/wordpiece.h"
 #include "sys/utf8.h"
+#include "sys/hash.h"
+#include "stream/schema.h"
 
 static const char *vocab_path, *question, *image, *shard;
 static struct order_choice choice = { .limit_images = -1, .shards = 1 };
-static int64_t shuffle = -1, shuffle_images = -1;
+static int64_t shuffle = -1, shuffle_images = -1, max_tokens = TOKENS_REFERENCE;
 
 static const struct opt opts[] = {
 	{ 'V', "vocab", OPT_TEXT, &vocab_path, "FILE", "vocabulary, a piece a line (the one shipped)" },
@@ -23,6 +26,7 @@ static const struct opt opts[] = {
 	{ 0, "shard", OPT_TEXT, &shard, "I/N", "only the questions whose place k has k mod N = I" },
 	{ 0, "skip", OPT_INT(0, 1e15), &choice.skip, "N", "leave out the first N of what is left" },
 	{ 0, "limit-images", OPT_INT(1, 1e15), &choice.limit_images, "N", "only questions about the first N images" },
+	{ 0, "max-tokens", OPT_INT(2, TOKENS_MAX), &max_tokens, "N", "tokens that a question is cut to (20)" },
 	{ 0 },
 };
 static const struct program program = {
@@ -55,7 +59,9 @@ static void
 tokenize_one(struct rec_out *out, const struct vocab *vocab, struct err *err)
 {
 	char source[17];
-	struct stream_head head = { .questions = 1, .total = 1, .shards = 1, .source = source };
+	struct stream_head head = {
+		.questions = 1, .total = 1, .shards = 1, .source = source, .max_tokens = (int)max_tokens
+	};
 	struct entry entry = { .image = image, .sent = question, .sent_n = strlen(question) };
 
 	if (!*image || strlen(image) > IMAGE_ID_MAX)
@@ -63,7 +69,7 @@ tokenize_one(struct rec_out *out, const struct vocab *vocab, struct err *err)
 	if (!utf8_valid(image, strlen(image), NULL))
 		die_usage("-i: not UTF-8, expected an image's name");
 	order_source(source, fnv1a(fnv1a(FNV_BEGIN, question, strlen(question) + 1), image, strlen(image)), &choice);
-	if (tokenize_header(out, vocab, &head, err) || tokenize_question(out, vocab, &entry, err) ||
+	if (tokenize_header(out, vocab, &head, err) || tokenize_question(out, vocab, &entry, (int)max_tokens, err) ||
 	    rec_end(out, NULL, 1, err))
 		die(err);
 }
@@ -74,9 +80,11 @@ tokenize_lists(struct rec_out *out, const struct vocab *vocab, char **paths, int
 	char source[17];
 	struct questions questions;
 	struct order order;
-	struct stream_head head = {
-		.skip = choice.skip, .shard = choice.shard, .shards = choice.shards, .source = source
-	};
+	struct stream_head head = { .skip = choice.skip,
+		                    .shard = choice.shard,
+		                    .shards = choice.shards,
+		                    .source = source,
+		                    .max_tokens = (int)max_tokens };
 
 	if (questions_open(&questions, paths, files, 0, err) || order_make(&order, &questions, &choice, err))
 		die(err);
@@ -89,7 +97,7 @@ tokenize_lists(struct rec_out *out, const struct vocab *vocab, char **paths, int
 		struct entry entry;
 
 		if (questions_at(&questions, order.questions[k], &entry, err) ||
-		    tokenize_question(out, vocab, &entry, err))
+		    tokenize_question(out, vocab, &entry, (int)max_tokens, err))
 			die(err);
 		entry_release(&entry);
 	}

@@ -85,15 +85,15 @@ small() {
 	printf 'short' >x.safetensors
 	fails_with 1 "ckpt-info: x.safetensors: 5 bytes, expected a safetensors header of at least 8" ckpt-info x
 	printf 'this is plain text, not a checkpoint' >x.safetensors
-	fails_with 1 "ckpt-info: x.safetensors: its header would have 2338328219631577204 bytes, expected at most 104857600: not a safetensors file?" ckpt-info x
+	fails_with 1 "ckpt-info: x.safetensors: its header would have 2338328219631577204 bytes, expected at most 100000000: not a safetensors file?" ckpt-info x
 	printf '\377\377\377\377\377\377\377\377{}' >x.safetensors
-	fails_with 1 "ckpt-info: x.safetensors: its header would have 18446744073709551615 bytes, expected at most 104857600: not a safetensors file?" ckpt-info x
+	fails_with 1 "ckpt-info: x.safetensors: its header would have 18446744073709551615 bytes, expected at most 100000000: not a safetensors file?" ckpt-info x
 	printf '\003\0\0\0\0\0\0\0{}' >x.safetensors
 	fails_with 1 "ckpt-info: x.safetensors: its header of 3 bytes ends past the file of 10" ckpt-info x
 	# Over the limit, though all of it is there.
-	printf '\001\0\100\006\0\0\0\0{' >x.safetensors
+	printf '\001\341\365\005\0\0\0\0{' >x.safetensors
 	truncate -s 110M x.safetensors
-	fails_with 1 "ckpt-info: x.safetensors: its header would have 104857601 bytes, expected at most 104857600: not a safetensors file?" ckpt-info x
+	fails_with 1 "ckpt-info: x.safetensors: its header would have 100000001 bytes, expected at most 100000000: not a safetensors file?" ckpt-info x
 }
 
 @test "headers that are no JSON object" {

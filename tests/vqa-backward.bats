@@ -154,7 +154,7 @@ refused() {
 	wrong "stdin: record 1 (header): 'dropout' is 1, expected 0 to below 1" 'h["dropout"] = 1.0'
 	wrong "stdin: record 1 (header): 'dropout' is nan, expected 0 to below 1" 'h["dropout"] = float("nan")'
 	wrong "stdin: record 1 (header): 'batch' is 4097, expected 1 to 4096" 'h["batch"] = 4097'
-	wrong "stdin: record 1 (header): 'seed' is -1, expected 0 to 9223372036854775807" 'h["seed"] = -1'
+	wrong "stdin: record 1 (header): 'seed' is -1, expected 0 to 9007199254740992" 'h["seed"] = -1'
 	wrong "stdin: record 1 (header): 'socket' has 64 bytes, expected fewer than 64" 'h["socket"] = "x" * 64'
 	wrong "stdin: record 1 (header): 'socket' is not UTF-8 text" 'h["socket"] = "x\0"'
 }

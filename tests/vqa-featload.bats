@@ -51,7 +51,7 @@ b = bytearray(open("features.lmdb", "rb").read())
 b[len(b) - 20000] ^= 255
 open("damaged.lmdb", "wb").write(b)'
 	fails_with 1 "vqa-featload: damaged.lmdb: image '3': its checksum does not match" vqa-featload damaged.lmdb <questions
-	fails_with 1 "vqa-featload: questions.json:1: no img_id of 1 to 255 bytes before a tab" vqa-featload questions.json <questions
+	fails_with 1 "vqa-featload: questions.json:1: no img_id of 1 to 511 bytes before a tab" vqa-featload questions.json <questions
 	fails_with 1 "vqa-featload: none: cannot open: No such file or directory" vqa-featload none <questions
 }
 
@@ -63,4 +63,33 @@ open("damaged.lmdb", "wb").write(b)'
 
 @test "a full disk" {
 	fails_with 1 'vqa-featload: stdout: cannot write: No space left on device' bash -c 'vqa-featload features.lmdb <questions >/dev/full'
+}
+
+@test "the header's most regions are of any row and any source" {
+	/usr/bin/python3 - <<-'END'
+		import base64, struct
+		def b64(kind, *x):
+		    return base64.b64encode(struct.pack("<%d%s" % (len(x), kind), *x)).decode()
+		def row(name, n):
+		    z = [0] * n
+		    return "\t".join([name, "10", "10", b64("q", *z), b64("f", *z), b64("q", *z), b64("f", *z), str(n), b64("f", *(4 * z)), b64("f", *z)]) + "\n"
+		open("a.tsv", "w").write(row("1", 2) + row("2", 5))
+		open("b.tsv", "w").write(row("3", 1) + row("4", 7))
+	END
+	objects() {
+		vqa-featload "$@" <questions 2>said | vqa-dump 2>also | sed -n 1p | jq .objects
+	}
+	vqa-tokenize -q what -i 2 >questions
+	[ "$(objects a.tsv)" = 5 ]
+	[ "$(objects a.tsv b.tsv)" = 7 ]
+	vqa-featpack a.tsv a.lmdb
+	[ "$(objects a.lmdb)" = 5 ]
+}
+
+@test "an image in the stream does not hide the next one" {
+	vqa-featload features.lmdb <questions | vqa-dump >loaded
+	grep -m 1 '"type":"image"' loaded | sed 's/"id":"[^"]*"/"id":"other"/' >other
+	first=$(grep -m 1 '"type":"question"' loaded)
+	{ sed -n 1p loaded; echo "$first"; cat other; echo "$first"; echo '{"type":"end","questions":2}'; } | vqa-dump -r >mixed
+	[ "$(vqa-featload features.lmdb <mixed | vqa-dump | jq -r .type | tr '\n' ' ')" = 'header image question image image question end ' ]
 }

@@ -88,3 +88,17 @@ refuses() {
 	[ "$(wc -l <said)" = 1 ]
 	[ -z "$(find . -name 'store*')" ]
 }
+
+@test "what is too large for 16 bits is refused, not made infinite" {
+	/usr/bin/python3 - <<-'END' >large.tsv
+		import base64, struct
+		values = [1.0, 65504.0, -65520.0]
+		def b64(kind, *x):
+		    return base64.b64encode(struct.pack("<%d%s" % (len(x), kind), *x)).decode()
+		print("\t".join(["a", "10", "10", b64("q", 0), b64("f", 0), b64("q", 0), b64("f", 0), "1", b64("f", 0, 0, 5, 5), b64("f", *values)]))
+	END
+	vqa-featpack large.tsv large.lmdb
+	fails_with 1 "vqa-featpack: large.tsv:1: feature of region 0, column 2 is -65520, expected at most 65504 with --f16" \
+		vqa-featpack --f16 large.tsv half.lmdb
+	[ ! -e half.lmdb ]
+}

@@ -112,3 +112,10 @@ synthetic() {
 	/usr/bin/python3 "$ROOT/tests/edit.py" 'if r["type"] == "end": r["note"] = "last"' <stream >noted
 	vqa-forward tiny <noted | vqa-dump | tail -n 1 | grep -qx '{"type":"end","questions":8,"note":"last"}'
 }
+
+@test "a batch that no record can hold" {
+	jq -n '[range(3129) | "a\(.)"]' >many.json
+	ckpt-init -L 1,1,1 -H 8 -n 2 -F 8 -f 24 -A many.json many
+	(vqa-forward -t -b 4096 many < <(synthetic --answers 3129 --names) 2>said | cat) >out && :
+	[ "$(cat said)" = 'vqa-forward: a batch of 4096 questions with 3129 answers is more than a record holds, expected at most 2639 questions' ]
+}

@@ -223,3 +223,11 @@ entry() {
 	list
 	fails_with 1 "vqa-tokenize: stdout: cannot write: No space left on device" bash -c 'vqa-tokenize list.json >/dev/full'
 }
+
+@test "tokens as many as are asked for" {
+	vqa-tokenize --max-tokens 5 -q 'what color is the shape?' -i 1 | vqa-dump >five
+	[ "$(jq -c 'select(.type == "header").max_tokens, select(.type == "question").tokens.i32' five)" = $'5\n[101,2054,3609,2003,102]' ]
+	long=$(printf 'a %.0s' {1..60})
+	[ "$(vqa-tokenize --max-tokens 50 -q "$long" -i 1 | vqa-dump | jq 'select(.type == "question").tokens.i32 | length')" = 50 ]
+	fails_with 2 "vqa-tokenize: option --max-tokens: '1' is not a whole number from 2 to 512" vqa-tokenize --max-tokens 1
+}

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "sys/file.h"
+#include "stream/schema.h"
 
 static const struct field {
 	const char *key;
@@ -29,7 +30,7 @@ static const struct field {
 	{ "max_tokens", offsetof(struct config, max_tokens), 2, 512, 20 },
 	{ "objects", offsetof(struct config, objects), 1, 1024, 36 },
 };
-enum { FIELDS = sizeof fields / sizeof *fields, ANSWERS_MOST = 1 << 16, ANSWERS_FILE_MAX = 64 << 20 };
+enum { FIELDS = sizeof fields / sizeof *fields, ANSWERS_FILE_MAX = 64 << 20 };
 
 static int *
 number(const struct config *cfg, const struct field *field)
@@ -60,8 +61,8 @@ config_check(const struct config *cfg, struct err *err)
 	if (cfg->max_tokens > cfg->positions)
 		return err_set(err, "'max_tokens' is %d, expected at most %d positions", cfg->max_tokens,
 		               cfg->positions);
-	if (cfg->answers_n < 1 || cfg->answers_n > ANSWERS_MOST)
-		return err_set(err, "%d answers, expected 1 to %d", cfg->answers_n, ANSWERS_MOST);
+	if (cfg->answers_n < 1 || cfg->answers_n > ANSWERS_MAX)
+		return err_set(err, "%d answers, expected 1 to %d", cfg->answers_n, ANSWERS_MAX);
 	if (!(cfg->dropout >= 0 && cfg->dropout < 1))
 		return err_set(err, "'dropout' is %g, expected 0 to below 1", cfg->dropout);
 	return 0;
@@ -103,8 +104,8 @@ parse_fields(struct config *cfg, const json_t *json, struct err *err)
 		return err_set(err, "'dropout' is missing or no number");
 	cfg->dropout = json_number_value(value);
 	value = json_object_get(json, "answers");
-	if (!json_is_integer(value) || json_integer_value(value) < 1 || json_integer_value(value) > ANSWERS_MOST)
-		return err_set(err, "'answers' is missing or no integer from 1 to %d", ANSWERS_MOST);
+	if (!json_is_integer(value) || json_integer_value(value) < 1 || json_integer_value(value) > ANSWERS_MAX)
+		return err_set(err, "'answers' is missing or no integer from 1 to %d", ANSWERS_MAX);
 	cfg->answers_n = (int)json_integer_value(value);
 	return get_text(json, "feature_source", cfg->source, sizeof cfg->source, err) ||
 	                       get_text(json, "vocab_hash", cfg->vocab_hash, sizeof cfg->vocab_hash, err)
@@ -146,8 +147,8 @@ take_answers(struct config *cfg, const json_t *json, struct err *err)
 {
 	size_t n = json_array_size(json);
 
-	if (!json_is_array(json) || !n || n > ANSWERS_MOST)
-		return err_set(err, "the answer list is no JSON array of 1 to %d strings", ANSWERS_MOST);
+	if (!json_is_array(json) || !n || n > ANSWERS_MAX)
+		return err_set(err, "the answer list is no JSON array of 1 to %d strings", ANSWERS_MAX);
 	cfg->answers = calloc(n, sizeof *cfg->answers);
 	if (!cfg->answers)
 		return err_set(err, "out of memory for %zu answers", n);

@@ -16,7 +16,7 @@
 #include "sys/file.h"
 #include "sys/half.h"
 
-enum { HEADER_MOST = 100 << 20, ALIGN = 64, TENSORS_MOST = 1 << 17 };
+enum { HEADER_MOST = 100000000, ALIGN = 64, TENSORS_MOST = 1 << 17 };
 #define BYTES_MOST (INT64_C(1) << 62)
 
 static const struct {

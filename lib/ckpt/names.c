@@ -51,9 +51,9 @@ by_name(const void *a, const void *b)
 }
 
 int
-names_make(struct names *names, const struct image *image, struct err *err)
+state_names_make(struct state_names *names, const struct image *image, struct err *err)
 {
-	*names = (struct names){ .list = calloc(image->n + 1, sizeof *names->list) };
+	*names = (struct state_names){ .list = calloc(image->n + 1, sizeof *names->list) };
 	if (!names->list)
 		return err_set(err, "out of memory for %zu names", image->n);
 	for (size_t i = 0; i < image->n; i++) {
@@ -69,17 +69,17 @@ names_make(struct names *names, const struct image *image, struct err *err)
 		if (strcmp(a->ours, b->ours) != 0)
 			continue;
 		err_set(err, "tensors '%s' and '%s' are the same parameter", a->tensor->name, b->tensor->name);
-		names_release(names);
+		state_names_release(names);
 		return -1;
 	}
 	return 0;
 }
 
 void
-names_release(struct names *names)
+state_names_release(struct state_names *names)
 {
 	free(names->list);
-	*names = (struct names){ 0 };
+	*names = (struct state_names){ 0 };
 }
 
 static int
@@ -89,15 +89,15 @@ against(const void *ours, const void *named)
 }
 
 const struct named *
-names_find(const struct names *names, const char *ours)
+state_names_find(const struct state_names *names, const char *ours)
 {
 	return bsearch(ours, names->list, names->n, sizeof *names->list, against);
 }
 
 static int
-matrix(const struct names *names, const char *name, int *rows, int *columns, struct err *err)
+matrix(const struct state_names *names, const char *name, int *rows, int *columns, struct err *err)
 {
-	const struct named *named = names_find(names, name);
+	const struct named *named = state_names_find(names, name);
 	const struct tensor *t = named ? named->tensor : NULL;
 
 	if (!t)
@@ -112,20 +112,20 @@ matrix(const struct names *names, const char *name, int *rows, int *columns, str
 }
 
 static int
-count_layers(const struct names *names, const char *stack, const char *part)
+count_layers(const struct state_names *names, const char *stack, const char *part)
 {
 	char name[TENSOR_NAME];
 	int n = 0;
 
 	do
 		snprintf(name, sizeof name, BERT ".encoder.%s.%d.%s.weight", stack, n, part);
-	while (names_find(names, name) && ++n < 256);
+	while (state_names_find(names, name) && ++n < 256);
 	return n;
 }
 
 /* Kinds of models that are not read; here is where an adaptive span becomes part of a configuration. */
 static int
-check_kind(const struct names *names, struct err *err)
+check_kind(const struct state_names *names, struct err *err)
 {
 	for (size_t i = 0; i < names->n; i++)
 		if (ends_with(names->list[i].ours, ".adaptive_span.current_val"))
@@ -135,7 +135,7 @@ check_kind(const struct names *names, struct err *err)
 }
 
 int
-config_from_names(struct config *cfg, const struct names *names, int heads, struct err *err)
+config_from_names(struct config *cfg, const struct state_names *names, int heads, struct err *err)
 {
 	const struct named *alpha;
 
@@ -151,7 +151,7 @@ config_from_names(struct config *cfg, const struct names *names, int heads, stru
 	    matrix(names, BERT ".encoder.x_layers.0.lang_inter.dense.weight", &cfg->ffn, NULL, err) ||
 	    matrix(names, "logit_fc.3.weight", &cfg->answers_n, NULL, err))
 		return -1;
-	alpha = names_find(names, BERT ".encoder.x_layers.0.visual_attention.att.entmax_alpha.alpha");
+	alpha = state_names_find(names, BERT ".encoder.x_layers.0.visual_attention.att.entmax_alpha.alpha");
 	cfg->sparse = alpha != NULL;
 	if (alpha && alpha->tensor->dims == 1 && alpha->tensor->shape[0] != heads)
 		return err_set(err, "tensor '%s' has %lld alphas, expected one for each of %d heads",

@@ -18,7 +18,7 @@
 int name_ours(char out[TENSOR_NAME], const char *theirs);
 
 /* The tensors of a state dict by our names. The image outlives it. */
-struct names {
+struct state_names {
 	struct named {
 		char ours[TENSOR_NAME];
 		const struct tensor *tensor;
@@ -27,15 +27,15 @@ struct names {
 };
 
 /* What is dropped is not in the list; two tensors with one name of ours are an error. */
-int names_make(struct names *names, const struct image *image, struct err *err);
-void names_release(struct names *names);
+int state_names_make(struct state_names *names, const struct image *image, struct err *err);
+void state_names_release(struct state_names *names);
 /* NULL if there is none. */
-const struct named *names_find(const struct names *names, const char *ours);
+const struct named *state_names_find(const struct state_names *names, const char *ours);
 
 /*
  * Sizes: layers counted, widths from shapes, sparse if alphas are there. heads is the caller's, for no shape tells it (alphas
  * do: they must agree). Errors name the tensor that is missing, does not fit, or belongs to a kind of model that is not read.
  */
-int config_from_names(struct config *cfg, const struct names *names, int heads, struct err *err);
+int config_from_names(struct config *cfg, const struct state_names *names, int heads, struct err *err);
 
 #endif

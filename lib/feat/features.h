@@ -9,7 +9,11 @@
 
 #include "sys/err.h"
 
-enum { FEATURES_REGIONS = 1024, FEATURES_WIDTH = 1 << 16, FEATURES_ID = 256 };
+enum {
+	FEATURES_REGIONS = 1024,
+	FEATURES_WIDTH = 1 << 16,
+	FEATURES_ID = 512 /* bytes with the NUL: LMDB's longest key */
+};
 
 struct features {
 	char id[FEATURES_ID];

@@ -18,32 +18,32 @@ clamp(int x, int high)
  * How much pixel i covers of [from, to): with area averaging, each pixel counts by the share of it that lies inside. Pixels
  * outside the picture repeat its edge.
  */
-static float
+static double
 cover(int i, double from, double to)
 {
 	double low = fmax(from, i), high = fmin(to, i + 1);
 
-	return high > low ? (float)(high - low) : 0;
+	return high > low ? high - low : 0;
 }
 
 /* The area average of [x0, x1) x [y0, y1), in pixels, as 0..1. */
 static void
 average(float rgb[3], const struct picture *p, double x0, double x1, double y0, double y1)
 {
-	float sum[3] = { 0 }, weight = 0;
+	double sum[3] = { 0 }, weight = 0; /* a picture has more pixels than a float has digits */
 
 	for (int y = (int)floor(y0); y < y1; y++)
 		for (int x = (int)floor(x0); x < x1; x++) {
 			const uint8_t *pixel = p->rgb + 3 * ((size_t)clamp(y, p->height - 1) * (size_t)p->width +
 			                                     (size_t)clamp(x, p->width - 1));
-			float w = cover(x, x0, x1) * cover(y, y0, y1);
+			double w = cover(x, x0, x1) * cover(y, y0, y1);
 
 			for (int c = 0; c < 3; c++)
 				sum[c] += w * pixel[c];
 			weight += w;
 		}
 	for (int c = 0; c < 3; c++)
-		rgb[c] = weight > 0 ? sum[c] / (255 * weight) : 0;
+		rgb[c] = weight > 0 ? (float)(sum[c] / (255 * weight)) : 0;
 }
 
 static void

@@ -61,6 +61,22 @@ open_seekable(const char *path, struct err *err)
 	return copy;
 }
 
+/* The eighth column, num_boxes; 0 for what is none, which is told when the row is read. */
+static int
+row_regions(const char *line, size_t n)
+{
+	const char *at = line;
+	int count = 0;
+
+	for (int column = 1; at && column < TSV_NUM_BOXES; column++) {
+		at = memchr(at, '\t', n - (size_t)(at - line));
+		at = at ? at + 1 : NULL;
+	}
+	for (; at && at < line + n && *at >= '0' && *at <= '9' && count <= FEATURES_REGIONS; at++)
+		count = 10 * count + (*at - '0');
+	return count <= FEATURES_REGIONS ? count : 0;
+}
+
 static int
 add_row(struct source *s, const char *line, size_t n, int64_t at, struct err *err)
 {
@@ -80,6 +96,8 @@ add_row(struct source *s, const char *line, size_t n, int64_t at, struct err *er
 	if (!s->rows[s->rows_n].id)
 		return err_set(err, "%s: out of memory for its index", s->name);
 	s->rows_n++;
+	if (row_regions(line, n) > s->objects)
+		s->objects = row_regions(line, n);
 	return 0;
 }
 
@@ -163,7 +181,6 @@ open_table(struct source *s, struct err *err)
 		return -1;
 	bad = get_row(s, &s->rows[0], &first, err);
 	s->features = first.columns;
-	s->objects = first.n;
 	features_release(&first);
 	return bad;
 }

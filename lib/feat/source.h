@@ -23,7 +23,8 @@ struct source {
 	size_t rows_n;
 	char *row; /* one row's text */
 	size_t row_room;
-	int features, objects; /* of the first row */
+	int features; /* of the first row */
+	int objects;  /* most of any row */
 };
 
 /* A pipe is copied to a file without a name first. */

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "feat/base64.h"
+#include "sys/base64.h"
 #include "sys/opt.h"
 
 enum { ID, HEIGHT, WIDTH, OBJECTS_ID, OBJECTS_CONF, ATTRS_ID, ATTRS_CONF, BOXES_N, BOXES, FEATURES, COLUMNS };

@@ -15,6 +15,7 @@
 #include "feat/features.h"
 
 enum { TSV_ROW = 1 << 28 }; /* most bytes of a row */
+enum { TSV_NUM_BOXES = 8 }; /* its place among the columns, from 1 */
 
 /* One row into f (id, sizes, boxes as shares, features); `where` ("FILE:LINE") begins each message. The text is not changed. */
 int tsv_parse(struct features *f, const char *row, size_t n, const char *where, struct err *err);

@@ -128,8 +128,7 @@ put_map(struct rec_out *out, const char *key, const msgpack_sbuffer *contents, u
 	msgpack_packer *pack = rec_put(out, key);
 
 	msgpack_pack_map(pack, n);
-	if (msgpack_sbuffer_write(pack->data, contents->data ? contents->data : "", contents->size))
-		out->bad = 1;
+	pack->callback(pack->data, contents->data ? contents->data : "", contents->size);
 }
 
 /* Without names, an answer is its index in decimal. */
@@ -190,6 +189,15 @@ best_of(const float *logits, int n)
 }
 
 static int
+all_finite(const float *logits, int n)
+{
+	for (int i = 0; i < n; i++)
+		if (!isfinite(logits[i]))
+			return 0;
+	return 1;
+}
+
+static int
 send_answer(struct answers *a, struct rec_out *out, int64_t id, const float *logits, struct matrices *matrices,
             struct err *err)
 {
@@ -197,7 +205,7 @@ send_answer(struct answers *a, struct rec_out *out, int64_t id, const float *log
 	char plain[16];
 	const char *name = name_of(a->config, best, plain);
 
-	if (!isfinite(logits[best]))
+	if (!all_finite(logits, A))
 		return err_set(err, "question %lld: its logits are not finite: the checkpoint's weights are broken",
 		               (long long)id);
 	rec_begin(out, "answer");

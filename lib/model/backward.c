@@ -103,8 +103,9 @@ struct attention_use {
 	const float *x, *y;
 	struct rows queries, keys;
 	const float *dout;
+	/* dx is written, or added to if add_x; then dy is added to: the caller zeroes it, unless it is dx. */
 	float *dx, *dy;
-	int add_x; /* dx already holds something; dy always does when it is added to, for dx is done first or it is this one */
+	int add_x;
 	int second; /* the weights' second use */
 };
 

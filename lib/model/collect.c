@@ -60,7 +60,7 @@ take_image(struct collector *c, struct err *err)
 	size_t R;
 	char *id;
 
-	if (image_read(c->in, &image, err))
+	if (image_rec_read(c->in, &image, err))
 		return -1;
 	if (image.width != c->config->features)
 		return rec_fault(c->in, err, "image '%.*s' has %lld features a region, but the checkpoint takes %d",
@@ -76,7 +76,7 @@ take_image(struct collector *c, struct err *err)
 	c->image_n = image.id_n;
 	c->regions = image.n;
 	R = (size_t)image.n;
-	image_features(&image, c->features);
+	image_rec_features(&image, c->features);
 	memcpy(c->boxes, image.boxes, R * 4 * sizeof *c->boxes);
 	return 0;
 }

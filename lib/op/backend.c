@@ -47,7 +47,8 @@ backend_open(const char *device, struct err *err)
 		return NULL;
 	}
 	op = dlsym(library, "vqa_op_table");
-	if (!op)
-		err_set(err, "%s: no table of operations in it", path);
-	return op;
+	if (op && op->size == sizeof *op)
+		return op;
+	err_set(err, "%s: no table of operations of this build in it", path);
+	return NULL;
 }

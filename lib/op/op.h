@@ -1,6 +1,6 @@
 /*
  * The table of operations: everything that the model and the optimizer compute goes through it, and a backend
- * (lib/op/cpu, later lib/op/cuda) fills it in, one file an operation.
+ * (lib/op/cpu) fills it in, one file an operation.
  *
  * Legend: B questions of a batch ("places"), N rows (real tokens or regions, never padding), D width, H heads,
  * W = D/H width of a head, I and O inputs and outputs of a linear layer.
@@ -105,7 +105,7 @@ struct layernorm {
 
 /*
  * din (N, D) written: through the dropout; dresidual (N, D), if not NULL, written, or added if add_residual;
- * dgain, dbias (D) written, or added if add_weight. din may be dout. din may be NULL only with dresidual set.
+ * dgain, dbias (D) written, or added if add_weight. din may be dout.
  */
 struct layernorm_backward {
 	float *din, *dresidual, *dgain, *dbias;
@@ -140,7 +140,7 @@ enum attention_kind { ATT_SOFTMAX, ATT_ENTMAX };
  * Each place's queries attend to the same place's keys, a head at a time:
  *     p = kind(q k^T / sqrt(W)), out = dropout(p) v
  * entmax (Peters, Niculae, Martins 2019; Correia, Niculae, Martins 2019): p = max(0, (alpha-1) x - tau)^(1/(alpha-1)) with tau
- * such that p sums to one, renormalised; exact for any alpha > 1 (alpha = 1 is softmax). Adaptive span (next) goes
+ * such that p sums to one, renormalised; exact for any alpha > 1, not a number for others. Adaptive span (next) goes
  * between p and dropout.
  * stats, if not NULL, (Nq, H, 2) written: what backward needs of a row (softmax: max, 1/sum; entmax: tau, 1/sum).
  * probs, if not NULL, written: for each place in turn (H, Tq, Tk) dense, before dropout.
@@ -212,6 +212,7 @@ struct lookahead {
 };
 
 struct op {
+	size_t size;      /* of this table: another's is of another build */
 	const char *name; /* "cpu" */
 
 	void *(*alloc)(size_t bytes); /* 64-byte aligned or more; NULL when there is none left */

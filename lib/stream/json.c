@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "feat/base64.h"
+#include "sys/base64.h"
 #include "sys/half.h"
 #include "sys/utf8.h"
 

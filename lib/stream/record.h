@@ -1,8 +1,8 @@
 /*
  * A stream of records: msgpack maps, each with "type"; first a header, last an end (vqa-stream(5)).
  *
- * Ownership: a record belongs to its reader and is valid until the next rec_next() of that reader; nothing that is
- * read out of it is copied. A writer owns its buffer; rec_send() writes the record and empties it.
+ * Ownership: a record belongs to its reader and is valid until the next rec_next() of that reader that returns 1, so the end
+ * record stays; nothing that is read out of it is copied. A writer owns its buffer; rec_send() writes the record and empties it.
  *
  * A reader never trusts the bytes: a record's length, objects and depth are counted before it is unpacked, and a record
  * over RECORD_MAX bytes, OBJECTS_MAX objects or DEPTH_MAX levels is an error.
@@ -15,6 +15,9 @@
 #include <stdint.h>
 
 #include "sys/err.h"
+
+/* Tensors in records are little endian, and read and written as they lie in memory. */
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "a little-endian machine");
 
 enum { RECORD_MAX = 64 << 20, OBJECTS_MAX = 1 << 20, DEPTH_MAX = 16 };
 
@@ -39,7 +42,7 @@ struct rec_out {
 	char keys[32][32]; /* their names, so that rec_keep() leaves them out */
 };
 
-/* Returns 0, or -1 when fd is a terminal that is being written to is left to the caller (refuse_terminal). */
+/* name is for messages, and is kept. */
 int rec_open(struct rec_in *in, int fd, const char *name, struct err *err);
 void rec_close(struct rec_in *in);
 /*
@@ -72,6 +75,7 @@ int rec_i32(const struct rec_in *in, const char *key, const void **out, size_t *
 /* A fault of the current record, told with its place: "stdin: record 3 (question): " fmt. Returns -1. */
 int rec_fault(const struct rec_in *in, struct err *err, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 
+/* out must not be moved afterwards: its packer knows where it is. */
 int rec_create(struct rec_out *out, int fd, const char *name, struct err *err);
 void rec_discard(struct rec_out *out);
 /* Begin a record of this type; then its fields in any order; then rec_keep() if it extends one; then rec_send(). */

@@ -141,7 +141,7 @@ feature(const struct image_rec *image, size_t i)
 }
 
 int
-image_read(const struct rec_in *in, struct image_rec *image, struct err *err)
+image_rec_read(const struct rec_in *in, struct image_rec *image, struct err *err)
 {
 	const msgpack_object *features = rec_get(in, "features");
 	int64_t n;
@@ -177,7 +177,7 @@ image_read(const struct rec_in *in, struct image_rec *image, struct err *err)
 }
 
 void
-image_features(const struct image_rec *image, float *out)
+image_rec_features(const struct image_rec *image, float *out)
 {
 	size_t n = (size_t)image->n * (size_t)image->width;
 

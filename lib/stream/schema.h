@@ -7,7 +7,8 @@
 
 #include "stream/record.h"
 
-enum { TOKENS_MAX = 512, OBJECTS_PER_IMAGE_MAX = 1024, ANSWERS_MAX = 1 << 16 };
+/* Bounds of a record, and so of a batch and a model. */
+enum { TOKENS_MAX = 512, OBJECTS_PER_IMAGE_MAX = 1024, ANSWERS_MAX = 1 << 16, BATCH_MAX = 4096 };
 
 struct question {
 	int64_t id;
@@ -31,8 +32,8 @@ struct image_rec {
 /* Tokens are an i32 bin or an array of integers, 1..TOKENS_MAX of them. */
 int question_read(const struct rec_in *in, struct question *q, struct err *err);
 /* Checks n, the sizes of both fields, boxes within 0..1 (1e-5) and every feature finite, naming region and column. */
-int image_read(const struct rec_in *in, struct image_rec *image, struct err *err);
+int image_rec_read(const struct rec_in *in, struct image_rec *image, struct err *err);
 /* features as f32 into out (R, width). */
-void image_features(const struct image_rec *image, float *out);
+void image_rec_features(const struct image_rec *image, float *out);
 
 #endif

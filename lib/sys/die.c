@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "sys/progress.h"
+#include "sys/utf8.h"
 
 const char *program_name = "vqa";
 
@@ -18,15 +19,13 @@ const char *program_name = "vqa";
 static void
 say(const char *fmt, va_list args)
 {
-	char line[2048];
-	int head = snprintf(line, sizeof line, "%s: ", program_name);
+	char words[2048], line[2048 + 1];
+	int head = snprintf(words, sizeof words, "%s: ", program_name);
 	size_t n = head > 0 ? (size_t)head : 0;
 
-	vsnprintf(line + n, sizeof line - n - 1, fmt, args);
+	vsnprintf(words + n, sizeof words - n, fmt, args);
+	utf8_quote(line, sizeof line - 1, words, strlen(words)); /* it may quote what a stranger wrote */
 	n = strlen(line);
-	for (size_t i = 0; i < n; i++)
-		if ((unsigned char)line[i] < ' ' || line[i] == 0x7f)
-			line[i] = '?';
 	line[n] = '\n';
 	progress_clear();
 	if (write(STDERR_FILENO, line, n + 1) < 0)

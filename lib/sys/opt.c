@@ -20,7 +20,7 @@ parse_int(const char *text, int64_t low, int64_t high, int64_t *out)
 
 	errno = 0;
 	value = strtoll(text, &end, 10);
-	if (errno || end == text || *end || text[0] == ' ' || text[0] == '+' || value < low || value > high)
+	if (errno || end == text || *end || !strchr("-0123456789", text[0]) || value < low || value > high)
 		return -1;
 	*out = value;
 	return 0;
@@ -34,7 +34,8 @@ parse_real(const char *text, double low, double high, double *out)
 
 	errno = 0;
 	value = strtod(text, &end);
-	if (end == text || *end || text[0] == ' ' || !isfinite(value) || value < low || value > high)
+	if (end == text || *end || !strchr("-.0123456789", text[0]) || strpbrk(text, "xX") || !isfinite(value) ||
+	    value < low || value > high)
 		return -1;
 	*out = value;
 	return 0;

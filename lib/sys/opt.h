@@ -1,5 +1,5 @@
 /*
- * One table of options yields the parser, -h, the SYNOPSIS check of the page and (later) completions.
+ * One table of options yields the parser, -h, and the check of the page's SYNOPSIS.
  *
  *     static const struct opt opts[] = {
  *             { 'b', "batch", OPT_INT(1, 4096), &batch, "N", "questions a batch (128)" },

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "text/vocab.h"
+#include "sys/hash.h"
 
 /* Consecutive ids are the usual case: spread them (the finalizer of MurmurHash3). */
 static uint32_t

@@ -17,6 +17,7 @@
 #include "sys/file.h"
 #include "sys/utf8.h"
 #include "text/vocab.h"
+#include "sys/hash.h"
 
 enum { READ_SIZE = 1 << 16 };
 

@@ -25,7 +25,7 @@ struct list {
 	size_t begin, end;
 	int64_t at;      /* of buf[begin] in the file */
 	int64_t line;    /* of buf[begin], from 1 */
-	uint64_t hash;   /* FNV-1a of the bytes consumed, goes on from what list_open was given */
+	uint64_t hash;   /* FNV-1a of the bytes read, goes on from what list_open was given */
 	int64_t entries; /* read so far */
 	char *entry;     /* the bytes of the current entry */
 	size_t entry_n, entry_size;

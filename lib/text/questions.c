@@ -11,6 +11,7 @@
 #include "sys/utf8.h"
 #include "text/vocab.h"
 #include "text/wordpiece.h"
+#include "sys/hash.h"
 
 enum { PLACE_BITS = 20 };
 _Static_assert(ENTRY_MAX <= 1 << PLACE_BITS, "a place holds the length of any entry");

@@ -1,5 +1,5 @@
 /*
- * Results are read once, entry by entry; the label of each is read from its list when it is wanted. Memory is a bit a question
+ * Results are read once, entry by entry; the label of each is read from its list when it is wanted. Memory is 4 bytes a question
  * beside the lists' tables.
  */
 #include "text/score.h"

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "text/wordpiece.h"
+#include "stream/schema.h"
 
 int
 tokenize_header(struct rec_out *out, const struct vocab *vocab, const struct stream_head *head, struct err *err)
@@ -18,7 +19,7 @@ tokenize_header(struct rec_out *out, const struct vocab *vocab, const struct str
 	rec_put_text(out, "by", by, strlen(by));
 	rec_put_int(out, "questions", head->questions);
 	rec_put_text(out, "vocab", vocab->hash, strlen(vocab->hash));
-	rec_put_int(out, "max_tokens", TOKENS_REFERENCE);
+	rec_put_int(out, "max_tokens", head->max_tokens);
 	rec_put_text(out, "source", head->source, strlen(head->source));
 	rec_put_int(out, "skip", head->skip);
 	if (head->shards > 1) {
@@ -39,17 +40,16 @@ put_string(msgpack_packer *pack, const char *text)
 }
 
 int
-tokenize_question(struct rec_out *out, const struct vocab *vocab, const struct entry *entry, struct err *err)
+tokenize_question(struct rec_out *out, const struct vocab *vocab, const struct entry *entry, int max_tokens,
+                  struct err *err)
 {
-	int32_t ids[TOKENS_REFERENCE];
-	int count = wordpiece(vocab, entry->sent, entry->sent_n, ids, TOKENS_REFERENCE, err);
+	int32_t ids[TOKENS_MAX];
+	int count = wordpiece(vocab, entry->sent, entry->sent_n, ids, max_tokens, err);
 	json_t *label = (json_t *)entry->label, *score; /* jansson has no const iteration */
 	const char *answer;
 
 	if (count < 0)
 		return err_prefix(err, "question %lld", (long long)entry->id);
-	for (int i = 0; i < count; i++)
-		ids[i] = (int32_t)htole32((uint32_t)ids[i]);
 	rec_begin(out, "question");
 	rec_put_int(out, "id", entry->id);
 	rec_put_text(out, "image", entry->image, strlen(entry->image));

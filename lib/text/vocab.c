@@ -10,21 +10,12 @@
 #include <unistd.h>
 
 #include "sys/file.h"
+#include "sys/hash.h"
 #include "sys/utf8.h"
 
 enum { VOCAB_MAX = 64 << 20 };
 
 static const char vocab_name[] = "bert-base-uncased-vocab.txt";
-
-uint64_t
-fnv1a(uint64_t hash, const void *data, size_t n)
-{
-	const uint8_t *p = data;
-
-	for (size_t i = 0; i < n; i++)
-		hash = (hash ^ p[i]) * 0x100000001b3u;
-	return hash;
-}
 
 static int
 vocab_find(char path[PATH_MAX], struct err *err)

@@ -33,8 +33,4 @@ void vocab_close(struct vocab *v);
 /* The id of a piece; -1 if there is none. */
 int32_t vocab_id(const struct vocab *v, const char *piece, size_t n);
 
-/* FNV-1a over n more bytes; begin with FNV_BEGIN. */
-#define FNV_BEGIN 0xcbf29ce484222325u
-uint64_t fnv1a(uint64_t hash, const void *data, size_t n);
-
 #endif

@@ -19,7 +19,7 @@ enum message_type { HELLO = 1, WELCOME, COMMIT, GOODBYE };
 struct message {
 	uint32_t magic, type;
 	char key[2 * KEY_BYTES + 1], role[ROLE_BYTES];
-	int32_t commits, ok;
+	int32_t commits;
 	int64_t step;
 	struct share_plan plan;
 };
@@ -177,7 +177,6 @@ hear(struct owner *o, int i)
 	} else if (got == 1 && m.type == GOODBYE) {
 		o->members[i].goodbye = 1;
 		o->left++;
-		o->failed += !m.ok;
 	} else if (o->members[i].goodbye) {
 		drop(o, i);
 	} else {
@@ -229,6 +228,7 @@ int
 owner_open(struct owner *o, const struct share *share, int64_t step, attach_lost *lost, struct err *err)
 {
 	struct sockaddr_un at;
+	pthread_condattr_t clock;
 	char name[33];
 
 	memset(o, 0, sizeof *o);
@@ -245,7 +245,9 @@ owner_open(struct owner *o, const struct share *share, int64_t step, attach_lost
 	    listen(o->listener, 8))
 		return err_sys(err, "cannot listen for the other training programs");
 	pthread_mutex_init(&o->lock, NULL);
-	pthread_cond_init(&o->changed, NULL);
+	pthread_condattr_init(&clock);
+	pthread_condattr_setclock(&clock, CLOCK_MONOTONIC);
+	pthread_cond_init(&o->changed, &clock);
 	errno = pthread_create(&o->thread, NULL, owner_thread, o);
 	return errno ? err_sys(err, "cannot start a thread") : 0;
 }
@@ -256,7 +258,7 @@ owner_wait_committer(struct owner *o, int seconds)
 	struct timespec until;
 	int there;
 
-	clock_gettime(CLOCK_REALTIME, &until);
+	clock_gettime(CLOCK_MONOTONIC, &until);
 	until.tv_sec += seconds;
 	pthread_mutex_lock(&o->lock);
 	while (!o->committer && pthread_cond_timedwait(&o->changed, &o->lock, &until) != ETIMEDOUT)
@@ -275,17 +277,13 @@ owner_wait_commit(struct owner *o, int64_t step)
 	pthread_mutex_unlock(&o->lock);
 }
 
-int
-owner_wait_goodbyes(struct owner *o, struct err *err)
+void
+owner_wait_goodbyes(struct owner *o)
 {
-	int failed;
-
 	pthread_mutex_lock(&o->lock);
 	while (o->left < o->attached)
 		pthread_cond_wait(&o->changed, &o->lock);
-	failed = o->failed;
 	pthread_mutex_unlock(&o->lock);
-	return failed ? err_set(err, "another training program failed after the last step") : 0;
 }
 
 /* --- A member. */
@@ -341,9 +339,9 @@ member_commit(struct member *m, int64_t step, struct err *err)
 }
 
 int
-member_goodbye(struct member *m, int ok, struct err *err)
+member_goodbye(struct member *m, struct err *err)
 {
-	struct message goodbye = { .magic = MAGIC, .type = GOODBYE, .ok = ok };
+	struct message goodbye = { .magic = MAGIC, .type = GOODBYE };
 
 	__atomic_store_n(&m->leaving, 1, __ATOMIC_RELEASE);
 	return send_message(m->fd, &goodbye, -1) ? err_sys(err, "cannot say goodbye to vqa-forward") : 0;

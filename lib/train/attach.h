@@ -40,9 +40,9 @@ struct owner {
 		char role[ROLE_BYTES];
 		int commits, greeted, goodbye;
 	} members[MEMBERS_MOST];
-	int attached, left, failed; /* members that came, that said goodbye, that said it after a failure */
-	int committer;              /* a member that commits is there */
-	int64_t committed;          /* the last step */
+	int attached, left; /* members that came, that said goodbye */
+	int committer;      /* a member that commits is there */
+	int64_t committed;  /* the last step */
 };
 
 /* step: of the snapshot that the run begins from. */
@@ -50,8 +50,8 @@ int owner_open(struct owner *owner, const struct share *share, int64_t step, att
 /* Wait for a member that commits: 1, or 0 after `seconds`. */
 int owner_wait_committer(struct owner *owner, int seconds);
 void owner_wait_commit(struct owner *owner, int64_t step);
-/* After the end record: until every member has said goodbye. -1 if one of them failed. */
-int owner_wait_goodbyes(struct owner *owner, struct err *err);
+/* After the end record: until every member has said goodbye. One that fails ends without, and owner's `lost` is called. */
+void owner_wait_goodbyes(struct owner *owner);
 
 struct member {
 	int fd;
@@ -64,6 +64,6 @@ struct member {
 int member_join(struct member *member, struct share *share, const char *socket, const char *key, const char *role,
                 int commits, attach_lost *lost, struct err *err);
 int member_commit(struct member *member, int64_t step, struct err *err);
-int member_goodbye(struct member *member, int ok, struct err *err);
+int member_goodbye(struct member *member, struct err *err);
 
 #endif

@@ -5,15 +5,17 @@
 
 #include <string.h>
 
+#include "stream/schema.h"
+
 int
 batch_record_read(struct batch_record *batch, const struct rec_in *in, struct err *err)
 {
 	const msgpack_object *questions = rec_get(in, "questions");
 
-	if (rec_int(in, "step", 1, UINT32_MAX, &batch->step, err))
+	if (rec_int(in, "step", 1, RUN_STEP_MAX, &batch->step, err))
 		return -1;
 	if (!questions || questions->type != MSGPACK_OBJECT_ARRAY || !questions->via.array.size ||
-	    questions->via.array.size > 4096)
+	    questions->via.array.size > BATCH_MAX)
 		return rec_fault(in, err, "'questions' is missing or no array of 1 to 4096 ids");
 	batch->questions = (int)questions->via.array.size;
 	return 0;
@@ -60,12 +62,12 @@ header_read_run(const struct rec_in *in, struct run_state *run, struct err *err)
 	*run = (struct run_state){ 0 };
 	if (header_read_text(in, "snapshot", run->id, sizeof run->id, err) ||
 	    header_read_text(in, "source", run->source, sizeof run->source, err) ||
-	    rec_int(in, "step", 0, UINT32_MAX, &run->step, err) ||
-	    rec_int(in, "streams", 0, UINT32_MAX, &run->streams, err) ||
-	    rec_int(in, "first", 0, INT64_MAX, &run->first, err) ||
-	    rec_int(in, "taken", 0, UINT32_MAX, &run->taken, err) || rec_int(in, "batch", 1, 4096, &run->batch, err) ||
-	    rec_int(in, "seed", 0, INT64_MAX, &seed, err) || rec_int(in, "compat", 0, 1, &compat, err) ||
-	    rec_real(in, "dropout", &run->dropout, err))
+	    rec_int(in, "step", 0, RUN_STEP_MAX, &run->step, err) ||
+	    rec_int(in, "streams", 0, RUN_COUNT_MAX, &run->streams, err) ||
+	    rec_int(in, "first", 0, RUN_COUNT_MAX, &run->first, err) ||
+	    rec_int(in, "taken", 0, RUN_COUNT_MAX, &run->taken, err) ||
+	    rec_int(in, "batch", 1, BATCH_MAX, &run->batch, err) || rec_int(in, "seed", 0, RUN_SEED_MAX, &seed, err) ||
+	    rec_int(in, "compat", 0, 1, &compat, err) || rec_real(in, "dropout", &run->dropout, err))
 		return -1;
 	if (!(run->dropout >= 0 && run->dropout < 1))
 		return rec_fault(in, err, "'dropout' is %g, expected 0 to below 1", run->dropout);

@@ -17,15 +17,12 @@
 int
 feed_recover(const char *name, int *resumed, struct err *err)
 {
-	char last[4096];
 	struct stat st;
 	int lock, bad;
 
 	*resumed = 0;
 	if (stat(name, &st) || !S_ISDIR(st.st_mode))
 		return 0;
-	if (snprintf(last, sizeof last, "%s/LAST.safetensors", name) >= (int)sizeof last)
-		return err_set(err, "%.100s…: the path is too long", name);
 	lock = snapshot_lock(name, err);
 	if (lock < 0)
 		return -1;
@@ -168,15 +165,28 @@ send_header(struct feed *f, struct err *err)
 	return rec_send(&f->out, err);
 }
 
+/* A batch record carries logits and, on its way, their gradient; its ids and targets are small beside them. */
+static int
+check_batch(const struct feed *f, struct err *err)
+{
+	int most = (RECORD_MAX - (1 << 20)) / (2 * (int)sizeof(float) * f->ckpt->config.answers_n);
+
+	return f->batch > most ? err_set(err,
+	                                 "a batch of %d questions with %d answers is more than a record holds, "
+	                                 "expected at most %d questions",
+	                                 f->batch, f->ckpt->config.answers_n, most)
+	                       : 0;
+}
+
 int
 feed_open(struct feed *f, int fd, attach_lost *lost, struct err *err)
 {
 	int64_t skip;
 
-	if (check_stdout(fd, err) || watch_reader(fd, lost, err) || begin_stream(f, &skip, err) ||
-	    share_create(&f->share, f->ckpt, f->batch, f->op, err) || share_model(&f->share, &f->model, f->op, err) ||
-	    owner_open(&f->owner, &f->share, f->run.step, lost, err) || rec_create(&f->out, fd, "stdout", err) ||
-	    send_header(f, err))
+	if (check_stdout(fd, err) || check_batch(f, err) || watch_reader(fd, lost, err) ||
+	    begin_stream(f, &skip, err) || share_create(&f->share, f->ckpt, f->batch, f->op, err) ||
+	    share_model(&f->share, &f->model, f->op, err) || owner_open(&f->owner, &f->share, f->run.step, lost, err) ||
+	    rec_create(&f->out, fd, "stdout", err) || send_header(f, err))
 		return -1;
 	f->logits = malloc((size_t)f->batch * (size_t)f->ckpt->config.answers_n * sizeof *f->logits);
 	if (!f->logits)
@@ -256,10 +266,16 @@ feed_next(struct feed *f, struct err *err)
 int
 feed_close(struct feed *f, struct err *err)
 {
+	if (f->collector.questions < f->collector.skip)
+		return err_set(err, "the stream has %lld questions, but the snapshot has taken %lld of them",
+		               (long long)f->collector.questions, (long long)f->collector.skip);
 	if (!f->sent && !f->run.taken)
 		return err_set(err, "the stream has %lld questions, fewer than one batch of %d",
 		               (long long)f->collector.questions, f->batch);
 	owner_wait_commit(&f->owner, f->run.step + f->sent);
 	watch_stop();
-	return rec_end(&f->out, f->in, f->sent * f->batch, err) || owner_wait_goodbyes(&f->owner, err) ? -1 : 0;
+	if (rec_end(&f->out, f->in, f->sent * f->batch, err))
+		return -1;
+	owner_wait_goodbyes(&f->owner);
+	return 0;
 }

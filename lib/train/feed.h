@@ -30,7 +30,7 @@ struct feed {
 	int dropped;   /* questions of a short last batch */
 };
 
-/* Before the checkpoint is opened: if name is a run's folder with a snapshot, finish or discard a half-done pair. */
+/* Before the checkpoint is opened: if name is a folder, it is a run that goes on (*resumed): finish or discard its half-done pair. */
 int feed_recover(const char *name, int *resumed, struct err *err);
 /* Check that the run may go on, make the memory, send the header to fd. The checkpoint's file is closed. */
 int feed_open(struct feed *feed, int fd, attach_lost *lost, struct err *err);

@@ -42,7 +42,7 @@ int optimizer_room(struct optimizer *o, float **buffers, int i, struct err *err)
 /*
  * The learning rate after `done` updates:
  *     cyclic   lr + (max_lr - lr)(1 - |(done mod 2 S)/S - 1|), S = step_size (reference: CyclicLR, triangular)
- *     linear   up from 0 over S steps to max_lr, then down to lr at `total`
+ *     linear   max_lr (done + 1)/S for S steps, then down to lr at `total`
  *     constant lr
  */
 double optimizer_rate(const struct optimizer_settings *set, int64_t done);

@@ -10,6 +10,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "train/snapshot.h"
+#include "stream/schema.h"
+
 enum { PAGE = 4096 };
 
 static uint64_t
@@ -55,9 +58,15 @@ map(struct share *share, struct err *err)
 	return 0;
 }
 
+static int
+inside(const struct share_plan *plan, uint64_t at, uint64_t size)
+{
+	return at <= plan->size && size <= plan->size - at;
+}
+
 /* Pointers to every parameter's place in the image at `at`. */
 static int
-bind(struct share *share, float ***out, uint64_t at, uint64_t size, struct err *err)
+bind_tensors(struct share *share, float ***out, uint64_t at, uint64_t size, struct err *err)
 {
 	struct image image;
 	int bad = 0;
@@ -95,9 +104,11 @@ bind_all(struct share *share, struct err *err)
 	image_close(&image);
 	if (bad || params_make(&share->params, &share->config, err))
 		return -1;
+	if (!inside(p, p->flags, (uint64_t)share->params.n))
+		return err_set(err, "shared memory: the flags of %d parameters do not fit", share->params.n);
 	share->flags = share->base + p->flags;
-	return bind(share, &share->weights, p->weights, p->weights_size, err) ||
-	                       bind(share, &share->gradients, p->gradients, p->gradients_size, err)
+	return bind_tensors(share, &share->weights, p->weights, p->weights_size, err) ||
+	                       bind_tensors(share, &share->gradients, p->gradients, p->gradients_size, err)
 	               ? -1
 	               : 0;
 }
@@ -156,8 +167,9 @@ share_map(struct share *share, int fd, const struct share_plan *plan, struct err
 	struct stat st;
 
 	*share = (struct share){ .fd = fd, .plan = *plan };
-	if (fstat(fd, &st) || (uint64_t)st.st_size != plan->size || plan->weights + plan->weights_size > plan->size ||
-	    plan->gradients + plan->gradients_size > plan->size || plan->tape > plan->size) {
+	if (fstat(fd, &st) || (uint64_t)st.st_size != plan->size || !inside(plan, plan->weights, plan->weights_size) ||
+	    !inside(plan, plan->gradients, plan->gradients_size) || !inside(plan, plan->flags, 0) ||
+	    !inside(plan, plan->tape, 0) || !plan->batch || plan->batch > BATCH_MAX) {
 		err_set(err, "shared memory: its size is not what vqa-forward says");
 	} else if (!map(share, err) && !bind_all(share, err)) {
 		return 0;

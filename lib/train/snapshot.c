@@ -11,12 +11,14 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "sys/file.h"
+#include "sys/hash.h"
+#include "stream/schema.h"
 
-enum { PATH = 4096, BATCH_MAX = 4096 };
-static const int64_t COUNT_MAX = INT64_C(1) << 40, SEED_MAX = INT64_C(1) << 53;
+enum { PATH = 4096 };
 
 static int
 join(char out[PATH], const char *folder, const char *file, struct err *err)
@@ -54,11 +56,12 @@ parse(struct run_state *run, const json_t *json, struct err *err)
 	int64_t seed;
 
 	if (get_text(json, "id", run->id, sizeof run->id, err) ||
-	    get_number(json, "step", COUNT_MAX, &run->step, err) ||
-	    get_number(json, "streams", COUNT_MAX, &run->streams, err) ||
-	    get_number(json, "first", COUNT_MAX, &run->first, err) ||
-	    get_number(json, "taken", COUNT_MAX, &run->taken, err) ||
-	    get_number(json, "batch", BATCH_MAX, &run->batch, err) || get_number(json, "seed", SEED_MAX, &seed, err) ||
+	    get_number(json, "step", RUN_STEP_MAX, &run->step, err) ||
+	    get_number(json, "streams", RUN_COUNT_MAX, &run->streams, err) ||
+	    get_number(json, "first", RUN_COUNT_MAX, &run->first, err) ||
+	    get_number(json, "taken", RUN_COUNT_MAX, &run->taken, err) ||
+	    get_number(json, "batch", BATCH_MAX, &run->batch, err) ||
+	    get_number(json, "seed", RUN_SEED_MAX, &seed, err) ||
 	    get_text(json, "source", run->source, sizeof run->source, err))
 		return -1;
 	if (!json_is_number(json_object_get(json, "dropout")))
@@ -179,6 +182,40 @@ snapshot_recover(const char *folder, struct err *err)
 	return 0;
 }
 
+static int
+check_claim(const char *folder, const char *checkpoint, const char *id, int *has, struct err *err)
+{
+	char last[PATH], *real;
+	int bad;
+
+	if (snapshot_recover(folder, err) || join(last, folder, "LAST.safetensors", err))
+		return -1;
+	real = realpath(last, NULL);
+	*has = real != NULL;
+	bad = real && (!*id || strcmp(real, checkpoint) != 0);
+	free(real);
+	return bad ? err_set(err,
+	                     "%s: holds another run's snapshot; go on with it (vqa-forward -t %s) or name another "
+	                     "folder",
+	                     last, folder)
+	           : 0;
+}
+
+int
+snapshot_claim(const char *folder, const char *checkpoint, const char *id, int *has, struct err *err)
+{
+	int lock;
+
+	if (mkdir(folder, 0777) && errno != EEXIST)
+		return err_sys(err, "%s: cannot make the folder", folder);
+	lock = snapshot_lock(folder, err);
+	if (lock >= 0 && check_claim(folder, checkpoint, id, has, err)) {
+		close(lock);
+		return -1;
+	}
+	return lock;
+}
+
 static const char *const kinds[] = { "m", "v", "slow" };
 
 static float **
@@ -224,18 +261,18 @@ hash(uint64_t h, const void *data, size_t bytes)
 		uint64_t word = 0;
 
 		memcpy(&word, p, n);
-		h = (h ^ word) * 0x100000001b3u;
+		h = (h ^ word) * FNV_PRIME;
 		p += n;
 		bytes -= n;
 	}
 	return h;
 }
 
-/* From the step and the weights alone, so that a run that goes on ends with the same bytes as an undisturbed one. */
+/* From step, streams and weights alone, so that a run that goes on ends with the same bytes as an undisturbed one. */
 static void
 make_id(struct run_state *run, const struct params *params, const float *const *weights)
 {
-	uint64_t h = hash(0xcbf29ce484222325u, &run->step, sizeof run->step);
+	uint64_t h = hash(FNV_BEGIN, &run->step, sizeof run->step);
 
 	h = hash(h, &run->streams, sizeof run->streams);
 	for (int i = 0; i < params->n; i++)

@@ -13,9 +13,14 @@
 #include "ckpt/checkpoint.h"
 #include "train/optimizer.h"
 
+/* Bounds of a run's numbers; the step is a word of dropout's counter. */
+#define RUN_STEP_MAX INT64_C(0xffffffff)
+#define RUN_COUNT_MAX (INT64_C(1) << 40)
+#define RUN_SEED_MAX (INT64_C(1) << 53)
+
 /* "vqa.run", JSON: where a run is, and what has to stay the same when it goes on. */
 struct run_state {
-	char id[33];     /* of the snapshot: a hash of step and weights */
+	char id[33];     /* of the snapshot: a hash of step, streams and weights */
 	int64_t step;    /* updates done */
 	int64_t streams; /* streams (epochs) finished */
 	int64_t first;   /* the question, from 0, that began its first batch of the stream that is not finished */
@@ -34,6 +39,11 @@ int run_state_read(struct run_state *run, const struct image *image, struct err 
 int snapshot_lock(const char *folder, struct err *err);
 /* Finish or discard a half-done pair, and remove half-written files, under the lock. */
 int snapshot_recover(const char *folder, struct err *err);
+/*
+ * A folder for a run to write to: made if need be, locked, its pair settled. The lock's descriptor, or -1: also where it holds
+ * another snapshot than the one at `checkpoint` that a run with this id (not "") goes on from. *has: that snapshot is there.
+ */
+int snapshot_claim(const char *folder, const char *checkpoint, const char *id, int *has, struct err *err);
 /* Write a pair; run->id is made anew. */
 int snapshot_save(const char *folder, struct run_state *run, const struct config *config, const struct params *params,
                   const float *const *weights, const struct optimizer *optimizer, struct err *err);

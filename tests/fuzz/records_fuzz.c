@@ -33,14 +33,14 @@ read_image(const struct rec_in *in)
 	float *features;
 	size_t n;
 
-	if (image_read(in, &image, &err)) {
+	if (image_rec_read(in, &image, &err)) {
 		must_say(err.text);
 		return;
 	}
 	n = (size_t)image.n * (size_t)image.width;
 	features = malloc(n * sizeof *features);
 	must(n > 0 && features != NULL);
-	image_features(&image, features);
+	image_rec_features(&image, features);
 	for (size_t i = 0; i < n; i++)
 		must(isfinite(features[i]));
 	free(features);

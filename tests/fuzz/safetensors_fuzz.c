@@ -32,14 +32,14 @@ static void
 read_configs(const struct image *image)
 {
 	struct err err = { "" };
-	struct names names;
+	struct state_names names;
 	struct config cfg;
 
-	if (!names_make(&names, image, &err)) {
+	if (!state_names_make(&names, image, &err)) {
 		config_default(&cfg);
 		if (!config_from_names(&cfg, &names, 4, &err))
 			must(cfg.hidden >= 1 && cfg.answers_n >= 1);
-		names_release(&names);
+		state_names_release(&names);
 	}
 	if (image_meta(image, "vqa.config") &&
 	    !config_parse(&cfg, image_meta(image, "vqa.config"), image_meta(image, "vqa.answers"), &err)) {

@@ -19,6 +19,7 @@
 #include "sys/utf8.h"
 #include "text/vocab.h"
 #include "text/wordpiece.h"
+#include "sys/hash.h"
 
 static struct vocab vocab;
 static char path[] = "/tmp/text_test.XXXXXX";

@@ -3,7 +3,7 @@
  *
  * A kernel works on one row or one block and is compiled for AVX-512, AVX2 and any x86-64 (VECTOR), chosen when the
  * library is loaded; the loop over rows around it is OpenMP's. Sums run in LANES partial sums or in blocks of fixed
- * size, in one order, so that no result depends on the number of threads.
+ * size, in one order, so that no sum of ours depends on the number of threads.
  */
 #ifndef VQA_OP_CPU_CPU_H
 #define VQA_OP_CPU_CPU_H
@@ -60,8 +60,6 @@ float *cpu_scratch(size_t n);
 
 /* The activation of a row, in place (linear.c uses it). */
 void cpu_activate(float *row, size_t n, enum activation act);
-/* out (n) written (or added) = the sums of x (rows, n)'s columns */
-void cpu_column_sums(float *out, const float *x, int rows, int n, int add);
 
 /* Keep or drop the elements of a row: x times 0 or 1/(1 - p). */
 void cpu_drop(float *x, int n, const struct dropout *drop, uint32_t row);

@@ -106,12 +106,14 @@ double
 cpu_entmax(struct entmax_row *row, const float *x, int d, double alpha, double *tau, int warm)
 {
 	const double e = 1 / (alpha - 1);
-	double scaled[ENTMAX_KEYS], max = (double)x[0];
+	double scaled[ENTMAX_KEYS], max = (double)x[0], total = (double)x[0];
 	int padded = d;
 
-	for (int i = 1; i < d; i++)
+	for (int i = 1; i < d; i++) {
 		max = (double)x[i] > max ? (double)x[i] : max;
-	if (!(alpha > 1) || !isfinite(max)) { /* the reference turns NaN here, too */
+		total += (double)x[i];
+	}
+	if (!(alpha > 1) || !isfinite(total)) { /* the reference turns NaN here, too */
 		for (int i = 0; i < d; i++)
 			row->p[i] = row->g[i] = row->p_log_p[i] = NAN;
 		*tau = NAN;

@@ -140,21 +140,14 @@ cpu_layernorm_backward(const struct layernorm_backward *n)
 	for (int b = 0; b < n->rows.n; b++)
 		for (int r = n->rows.off[b]; r < n->rows.off[b + 1]; r++) {
 			size_t at = (size_t)r * (size_t)D;
-			float *own = n->din ? n->din + at : n->dresidual + at;
+			float *own = n->din + at;
 
-			if (!n->din && n->add_residual) {
-				own = cpu_scratch((size_t)D);
-				if (!own)
-					continue;
-			}
 			backward_row(own, n->dout + at, n->xhat + at, n->gain, n->rstd[r], D);
-			if (n->dresidual && own != n->dresidual + at) {
-				if (n->add_residual)
-					cpu_add(n->dresidual + at, own, (size_t)D);
-				else
-					memcpy(n->dresidual + at, own, (size_t)D * sizeof *own);
-			}
-			if (n->din && n->drop.p > 0)
+			if (n->dresidual && n->add_residual)
+				cpu_add(n->dresidual + at, own, (size_t)D);
+			else if (n->dresidual)
+				memcpy(n->dresidual + at, own, (size_t)D * sizeof *own);
+			if (n->drop.p > 0)
 				cpu_drop(n->din + at, D, &n->drop,
 				         (uint32_t)b * n->drop.stride + (uint32_t)(r - n->rows.off[b]));
 		}

@@ -51,8 +51,9 @@ sum_columns(float *out, const float *x, int rows, size_t n, size_t from, size_t 
 
 enum { COLUMNS = 64 };
 
-void
-cpu_column_sums(float *out, const float *x, int rows, int n, int add)
+/* out (n) written (or added) = the sums of x (rows, n)'s columns */
+static void
+column_sums(float *out, const float *x, int rows, int n, int add)
 {
 	if (!add)
 		memset(out, 0, (size_t)n * sizeof *out);
@@ -70,5 +71,5 @@ cpu_linear_backward(const struct linear_backward *l)
 		gemm(1, 0, l->O, l->I, l->N, l->dout, l->in, l->add_weight, l->dweight);
 	else if (!l->add_weight)
 		memset(l->dweight, 0, (size_t)l->O * (size_t)l->I * sizeof *l->dweight);
-	cpu_column_sums(l->dbias, l->dout, l->N, l->O, l->add_weight);
+	column_sums(l->dbias, l->dout, l->N, l->O, l->add_weight);
 }

@@ -6,6 +6,7 @@
 extern const struct op vqa_op_table;
 
 const struct op vqa_op_table = {
+	.size = sizeof(struct op),
 	.name = "cpu",
 	.alloc = cpu_alloc,
 	.free = cpu_free,

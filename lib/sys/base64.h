@@ -1,8 +1,8 @@
 /*
  * Base64 (RFC 4648, with padding), strict: no white space, no other alphabet, no bits beyond the end.
  */
-#ifndef VQA_FEAT_BASE64_H
-#define VQA_FEAT_BASE64_H
+#ifndef VQA_SYS_BASE64_H
+#define VQA_SYS_BASE64_H
 
 #include <stddef.h>
 

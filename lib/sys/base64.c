@@ -1,7 +1,7 @@
 /*
  * Base64 by table.
  */
-#include "feat/base64.h"
+#include "sys/base64.h"
 
 #include <stdint.h>
 
