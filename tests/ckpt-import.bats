@@ -181,7 +181,7 @@ for i, source in enumerate((half, brain, double)):
 	size=$(stat -c %s "$GOLDEN/softmax/weights.safetensors")
 	for n in 0 7 8 100 $((size / 2)) $((size - 1)); do
 		head -c "$n" "$GOLDEN/softmax/weights.safetensors" >x
-		! ckpt-import -n 4 x out 2>said
+		ckpt-import -n 4 x out 2>said && return 1
 		grep -q '^ckpt-import: x: ' said
 		[ "$(wc -l <said)" = 1 ]
 	done

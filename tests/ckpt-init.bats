@@ -35,7 +35,7 @@ init() {
 	init -s -r 1 b.safetensors
 	init -s -r 2 c.safetensors
 	cmp a.safetensors b.safetensors
-	! cmp -s a.safetensors c.safetensors
+	run -1 cmp -s a.safetensors c.safetensors
 }
 
 @test "parameters begin as the reference's do" {

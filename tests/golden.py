@@ -72,12 +72,17 @@ def relative(pairs):
         worst = max(worst, (math.sqrt(e / s) if s > 1e-12 else math.sqrt(e), name))
         error += e
         size += s
-    value = math.sqrt(error / size)
+    value = math.sqrt(error / size) if size else math.inf if error else 0.0
     return (value if value == value else math.inf), worst
 
 
-def check(what, pairs, tolerance):
+def check(what, pairs, tolerance, alone=None):
+    """All pairs together within the tolerance, and each of them alone within `alone`, which is wider: a small tensor's rounding
+    is not averaged out. Key biases and the token types have a gradient of zero in exact arithmetic, so theirs is rounding alone."""
     value, worst = relative(pairs)
+    for pair in pairs if alone else ():
+        if not pair[0].endswith('.key.bias') and 'token_type' not in pair[0] and relative([pair])[0] > alone:
+            sys.exit('%s: %s alone: relative error %.2e, tolerance %.0e' % (what, pair[0], relative([pair])[0], alone))
     print('%s: relative error %.2e, tolerance %.0e; worst alone %s, %.2e' % (what, value, tolerance, worst[1], worst[0]))
     if value > tolerance:
         sys.exit(1)
@@ -110,7 +115,7 @@ def gradients(case, path):
     want = {k.replace('alpha_chooser', 'alpha'): v for k, v in want.items()}
     if set(ours) != set(want):
         sys.exit('gradients of other tensors: %s' % sorted(set(ours) ^ set(want)))
-    check('gradients', [(k, ours[k][1], want[k][1]) for k in sorted(want)], GRADIENTS)
+    check('gradients', [(k, ours[k][1], want[k][1]) for k in sorted(want)], GRADIENTS, 1e-4)
 
 
 def params(case, step, path, start):
@@ -124,7 +129,7 @@ def params(case, step, path, start):
     for name in sorted(set(ours) - moved):
         if ours[name][1].tobytes() != before[name][1].tobytes():
             sys.exit('%s has no gradient, yet it changed' % name)
-    check('weights after %d steps' % step, [(k, ours[k][1], want[k][1]) for k in sorted(want)], WEIGHTS)
+    check('weights after %d steps' % step, [(k, ours[k][1], want[k][1]) for k in sorted(want)], WEIGHTS, 1e-3)
 
 
 def log(case, path):

@@ -406,6 +406,23 @@ softmax_double(double *x, int n)
 		x[i] /= sum;
 }
 
+/* p (keys of place b): what head h of query i gives them. in: q, k, v, alpha. */
+static void
+probabilities_double(double *p, double *const *in, const struct attention_shape *s, int b, int h, int i)
+{
+	int D = s->H * s->W, k0 = s->k.off[b], Tk = s->k.off[b + 1] - k0;
+
+	for (int j = 0; j < Tk; j++) {
+		p[j] = 0;
+		for (int w = 0; w < s->W; w++)
+			p[j] += in[0][i * D + h * s->W + w] * in[1][(k0 + j) * D + h * s->W + w] / sqrt(s->W);
+	}
+	if (s->kind == ATT_SOFTMAX)
+		softmax_double(p, Tk);
+	else
+		entmax_double(p, Tk, in[3][h]);
+}
+
 static void
 attention_double(double *out, double *const *in, const void *shape)
 {
@@ -419,16 +436,7 @@ attention_double(double *out, double *const *in, const void *shape)
 				uint32_t row = (uint32_t)(b * s->H + h) * s->drop.stride + (uint32_t)(i - s->q.off[b]);
 				double p[64] = { 0 };
 
-				for (int j = 0; j < Tk; j++) {
-					p[j] = 0;
-					for (int w = 0; w < s->W; w++)
-						p[j] += in[0][i * D + h * s->W + w] *
-						        in[1][(k0 + j) * D + h * s->W + w] / sqrt(s->W);
-				}
-				if (s->kind == ATT_SOFTMAX)
-					softmax_double(p, Tk);
-				else
-					entmax_double(p, Tk, in[3][h]);
+				probabilities_double(p, in, s, b, h, i);
 				for (int w = 0; w < s->W; w++) {
 					out[i * D + h * s->W + w] = 0;
 					for (int j = 0; j < Tk; j++)
@@ -504,37 +512,62 @@ test_attention(void **state)
 			}
 }
 
-/* The probabilities that -a hands out: places in turn (H, Tq, Tk), before dropout; rows sum to one. */
+/* The probabilities that -a hands out, each by its definition: places in turn (H, Tq, Tk), before dropout. */
+static void
+check_probabilities(const struct attention_shape *s)
+{
+	enum { D = 6, Q = 3, K = 8 };
+	float *in[] = { values(Q * D, 1), values(K * D, 2), values(K * D, 3), values(2, 4) }, out[Q * D],
+	      probs[2 * (2 * 5 + 1 * 3)];
+	double wide[4][K * D], *const all[] = { wide[0], wide[1], wide[2], wide[3] }, p[K];
+	size_t at = 0;
+
+	in[3][0] = 1.13f;
+	in[3][1] = 1.7f;
+	for (int i = 0; i < 4; i++)
+		for (int n = 0; n < (i == 0 ? Q * D : i < 3 ? K * D : 2); n++)
+			wide[i][n] = (double)in[i][n];
+	op->attention(&(struct attention){ .out = out,
+	                                   .probs = probs,
+	                                   .q = in[0],
+	                                   .k = in[1],
+	                                   .v = in[2],
+	                                   .q_stride = D,
+	                                   .k_stride = D,
+	                                   .v_stride = D,
+	                                   .out_stride = D,
+	                                   .queries = rows_of(&s->q),
+	                                   .keys = rows_of(&s->k),
+	                                   .H = s->H,
+	                                   .W = s->W,
+	                                   .kind = s->kind,
+	                                   .alpha = in[3],
+	                                   .drop = s->drop });
+	for (int b = 0; b < s->q.n; b++)
+		for (int h = 0; h < s->H; h++)
+			for (int i = s->q.off[b]; i < s->q.off[b + 1]; i++) {
+				probabilities_double(p, all, s, b, h, i);
+				for (int j = 0; j < s->k.off[b + 1] - s->k.off[b]; j++)
+					assert_float_equal(probs[at++], p[j], 1e-6);
+			}
+	for (int i = 0; i < 4; i++)
+		free(in[i]);
+}
+
 static void
 test_probabilities(void **state)
 {
-	const struct ragged q = { 2, { 0, 2, 3 }, 6 }, k = { 2, { 0, 5, 8 }, 6 };
-	float *x = values(18, 1), *y = values(48, 2), *v = values(48, 3), out[18], probs[2 * 2 * 5 + 2 * 1 * 3];
+	struct attention_shape s = { .q = { 2, { 0, 2, 3 }, 6 },
+		                     .k = { 2, { 0, 5, 8 }, 6 },
+		                     .H = 2,
+		                     .W = 3,
+		                     .kind = ATT_SOFTMAX,
+		                     .drop = drops[1] };
 
 	(void)state;
-	op->attention(&(struct attention){ .out = out,
-	                                   .probs = probs,
-	                                   .q = x,
-	                                   .k = y,
-	                                   .v = v,
-	                                   .q_stride = 6,
-	                                   .k_stride = 6,
-	                                   .v_stride = 6,
-	                                   .out_stride = 6,
-	                                   .queries = rows_of(&q),
-	                                   .keys = rows_of(&k),
-	                                   .H = 2,
-	                                   .W = 3,
-	                                   .drop = drops[1] });
-	for (int row = 0; row < 6; row++) {
-		const float *p = row < 4 ? probs + 5 * row : probs + 20 + 3 * (row - 4);
-		float sum = 0;
-
-		for (int j = 0; j < (row < 4 ? 5 : 3); j++)
-			sum += p[j];
-		assert_float_equal(sum, 1, 1e-6);
-	}
-	free(x), free(y), free(v);
+	check_probabilities(&s);
+	s.kind = ATT_ENTMAX;
+	check_probabilities(&s);
 }
 
 /* --- entmax: the reference's figures, through attention with one value column a key */
