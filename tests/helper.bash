@@ -84,12 +84,16 @@ member() {
 own_tmp() {
 	export TMPDIR=$BATS_TEST_TMPDIR/tmp
 	mkdir "$TMPDIR"
-	ls -A /dev/shm >"$BATS_TEST_TMPDIR/shm.before"
+	find /dev/shm | sort >"$BATS_TEST_TMPDIR/shm.before"
+}
+
+shm_as_before() {
+	[ -z "$(find /dev/shm 2>/dev/null | sort | comm -13 "$BATS_TEST_TMPDIR/shm.before" -)" ]
 }
 
 nothing_left() {
 	[ -z "$(ls -A "$TMPDIR")" ] || { ls -A "$TMPDIR"; return 1; }
-	wait_for '[ -z "$(ls -A /dev/shm | comm -13 "$BATS_TEST_TMPDIR/shm.before" -)" ]'
+	wait_for shm_as_before
 }
 
 # records TYPE CONDITION: stdin is vqa-dump's; there are records of this type, and CONDITION (jq) holds for each.
