@@ -1,38 +1,5 @@
 load helper
 
-setup() {
-	cd "$BATS_TEST_TMPDIR" || exit 1
-	cat >st.py <<-'END'
-		# Safetensors with struct and json alone: header and data, name by name.
-		import json, struct
-
-		SIZES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4}
-
-		def load(path):
-		    data = open(path, "rb").read()
-		    n = struct.unpack("<Q", data[:8])[0]
-		    header = json.loads(data[8:8 + n])
-		    meta = header.pop("__metadata__", {})
-		    return meta, {k: (t["dtype"], t["shape"], data[8 + n + t["data_offsets"][0]:8 + n + t["data_offsets"][1]]) for k, t in header.items()}
-
-		def save(path, tensors, meta=None):
-		    header, data = {"__metadata__": meta} if meta else {}, b""
-		    for k, (dtype, shape, raw) in tensors.items():
-		        header[k] = {"dtype": dtype, "shape": shape, "data_offsets": [len(data), len(data) + len(raw)]}
-		        data += raw
-		    header = json.dumps(header).encode()
-		    open(path, "wb").write(struct.pack("<Q", len(header)) + header + data)
-
-		def floats(tensor):
-		    return struct.unpack("<%df" % (len(tensor[2]) // 4), tensor[2])
-	END
-}
-
-python() {
-	/usr/bin/python3 -c "from st import *
-$1"
-}
-
 # The golden $1 changed by Python ($2: its tensors are t) as x.safetensors
 change() {
 	python "_, t = load('$GOLDEN/$1/weights.safetensors')
@@ -110,7 +77,7 @@ t['lxrt_encoder.model.bert.encoder.layer.0.attention.self.adaptive_span.mask_tem
 _, t = load('$GOLDEN/softmax/weights.safetensors')
 half, brain, double, want = {}, {}, {}, [{}, {}, {}]
 for k, v in t.items():
-    x = floats(v)
+    x = values(v)
     half[k] = ('F16', v[1], struct.pack('<%de' % len(x), *x))
     brain[k] = ('BF16', v[1], b''.join(v[2][i + 2:i + 4] for i in range(0, len(v[2]), 4)))
     double[k] = ('F64', v[1], struct.pack('<%dd' % len(x), *x))
@@ -181,9 +148,9 @@ for i, source in enumerate((half, brain, double)):
 	size=$(stat -c %s "$GOLDEN/softmax/weights.safetensors")
 	for n in 0 7 8 100 $((size / 2)) $((size - 1)); do
 		head -c "$n" "$GOLDEN/softmax/weights.safetensors" >x
-		ckpt-import -n 4 x out 2>said && return 1
-		grep -q '^ckpt-import: x: ' said
-		[ "$(wc -l <said)" = 1 ]
+		run -1 ckpt-import -n 4 x out
+		[[ $output == 'ckpt-import: x: '* ]] || return 1
+		[ "${#lines[@]}" = 1 ]
 	done
 	[ ! -e out ]
 }

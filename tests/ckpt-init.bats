@@ -39,37 +39,37 @@ init() {
 }
 
 @test "parameters begin as the reference's do" {
-	cat >check.py <<-'END'
-		import json, math, struct, sys
-		data, want = open(sys.argv[1], "rb").read(), float(sys.argv[2])
-		n = struct.unpack("<Q", data[:8])[0]
-		header = json.loads(data[8:8 + n])
-		assert header.pop("__metadata__")["format"] == "pt"
-		assert (8 + n) % 64 == 0
-		normal = []
-		for name, t in header.items():
-		    begin, end = t["data_offsets"]
-		    x = struct.unpack("<%df" % ((end - begin) // 4), data[8 + n + begin:8 + n + end])
-		    norm = "LayerNorm" in name or "layer_norm" in name or name.startswith("logit_fc.2.")
-		    if name.endswith(".bias"):
-		        assert not any(x), name
-		    elif norm:
-		        assert all(v == 1 for v in x), name
-		    elif name.endswith(".alpha"):
-		        assert t["shape"] == [4] and all(1.01 <= v <= 2 for v in x) and len(set(x)) == 4, name
-		    else:
-		        deviation = math.sqrt(sum(v * v for v in x) / len(x))
-		        assert abs(deviation - want) < want * 4 / math.sqrt(2 * len(x)), (name, deviation)
-		        normal += x
-		assert abs(sum(normal) / len(normal)) < 4 * want / math.sqrt(len(normal))
-		inside = sum(abs(v) < want for v in normal) / len(normal)
-		assert abs(inside - 0.6827) < 0.01, inside
-		assert len(set(normal)) > 0.99 * len(normal)
-	END
+	begins() {
+		python "
+want = $2
+with open('$1', 'rb') as file:
+    assert (8 + struct.unpack('<Q', file.read(8))[0]) % 64 == 0
+meta, tensors = load('$1')
+assert meta['format'] == 'pt'
+normal = []
+for name, t in tensors.items():
+    x = values(t)
+    norm = 'LayerNorm' in name or 'layer_norm' in name or name.startswith('logit_fc.2.')
+    if name.endswith('.bias'):
+        assert not any(x), name
+    elif norm:
+        assert all(v == 1 for v in x), name
+    elif name.endswith('.alpha'):
+        assert t[1] == [4] and all(1.01 <= v <= 2 for v in x) and len(set(x)) == 4, name
+    else:
+        deviation = math.sqrt(sum(v * v for v in x) / len(x))
+        assert abs(deviation - want) < want * 4 / math.sqrt(2 * len(x)), (name, deviation)
+        normal += x
+assert abs(sum(normal) / len(normal)) < 4 * want / math.sqrt(len(normal))
+inside = sum(abs(v) < want for v in normal) / len(normal)
+assert abs(inside - 0.6827) < 0.01, inside
+assert len(set(normal)) > 0.99 * len(normal)
+"
+	}
 	init -s a.safetensors
-	/usr/bin/python3 check.py a.safetensors 0.02
+	begins a.safetensors 0.02
 	init -s --init-range 0.1 b.safetensors
-	/usr/bin/python3 check.py b.safetensors 0.1
+	begins b.safetensors 0.1
 }
 
 @test "wrong usage" {

@@ -16,18 +16,10 @@ setup() {
 	cd "$BATS_FILE_TMPDIR"
 }
 
-# train STREAM: steps at batch 32, every member's process id in pid.NAME, its status in status.NAME.
+# train STREAM: steps at batch 32
 train() {
-	rm -f pid.* status.*
-	member vqa-forward -t -b 32 full <"$1" 2>said.forward | member vqa-loss 2>said.loss |
-		member vqa-backward 2>said.backward | member vqa-step >log 2>said.step
-}
-
-member() {
-	local status=0
-	/bin/bash -c 'echo $$ >"pid.$1"; exec "$@"' bash "$@" || status=$?
-	echo "$status" >"status.$1"
-	return "$status"
+	rm -f pid.* status.* said.*
+	member vqa-forward -t -b 32 full <"$1" | member vqa-loss | member vqa-backward | member vqa-step >log
 }
 
 # The memory of all four together in MB; pages that they share count once.
@@ -43,15 +35,6 @@ pss() {
 # cpu NAME: the seconds that a member has computed.
 cpu() {
 	awk '{ print int(($14 + $15) / 100) }' "/proc/$(cat "pid.$1")/stat"
-}
-
-wait_for() {
-	for _ in $(seq 1200); do
-		eval "$1" && return 0
-		sleep 0.1
-	done
-	echo "never: $1"
-	return 1
 }
 
 # The first 64 questions of the stream as a whole one.
@@ -88,9 +71,9 @@ ends() {
 	SECONDS=0
 	wait_for '[ "$(ls status.* 2>/dev/null | wc -l)" = 4 ]'
 	[ "$SECONDS" -le 5 ]
-	for name in forward loss backward step; do
-		[ "$(cat "status.vqa-$name")" != 0 ]
-		[ "vqa-$name" = "$1" ] || grep -q "^vqa-$name: " "said.$name"
+	for name in vqa-forward vqa-loss vqa-backward vqa-step; do
+		[ "$(cat "status.$name")" != 0 ]
+		[ "$name" = "$1" ] || grep -q "^$name: " "said.$name"
 	done
 }
 

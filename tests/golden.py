@@ -9,29 +9,24 @@
 
 Exits 1 and names the worst tensor where a tolerance is passed. Tolerances: between float32 and double the reference's own
 code differs by up to 2e-6 (logits), 6e-7 (gradients) and 2e-6 (weights after 11 steps) on these cases; sums in another order
-and other elementary functions are allowed about ten times that, the weights fifty times (LAMB divides by sqrt(v)).
+and other elementary functions are allowed about ten times that, the weights fifty times (LAMB divides by sqrt(v)). A tensor alone may be
+small beside what it is the difference of (an alpha's gradient: 5e-6 here), so that it is allowed five or ten times what all are together.
 """
 import array
 import json
 import math
-import struct
 import sys
 
 import msgpack
 
+from safetensors import load, values
+
 LOGITS, GRADIENTS, WEIGHTS, NORM = 2e-5, 2e-5, 1e-4, 1e-5
+GRADIENT_ALONE, WEIGHT_ALONE = 1e-4, 1e-3
 
 
 def safetensors(path):
-    data = open(path, 'rb').read()
-    n = struct.unpack('<Q', data[:8])[0]
-    out = {}
-    for name, t in json.loads(data[8:8 + n]).items():
-        if name != '__metadata__':
-            a = array.array({'F32': 'f', 'I32': 'i', 'F64': 'd'}[t['dtype']])
-            a.frombytes(data[8 + n + t['data_offsets'][0]:8 + n + t['data_offsets'][1]])
-            out[name] = (t['shape'], a)
-    return out
+    return {name: (t[1], values(t)) for name, t in load(path)[1].items()}
 
 
 def stream(case, steps):
@@ -60,31 +55,38 @@ def stream(case, steps):
     send({'type': 'end', 'questions': count})
 
 
-def relative(pairs):
-    """|ours - theirs| / |theirs| over all pairs (name, ours, theirs) together, and the pair that is worst alone."""
-    error = size = 0.0
-    worst = (-1.0, '')
-    for name, ours, theirs in pairs:
-        if len(ours) != len(theirs):
-            sys.exit('%s: %d elements, expected %d' % (name, len(ours), len(theirs)))
-        e = sum((x - y) ** 2 for x, y in zip(ours, theirs))
-        s = sum(y * y for y in theirs)
-        worst = max(worst, (math.sqrt(e / s) if s > 1e-12 else math.sqrt(e), name))
-        error += e
-        size += s
-    value = math.sqrt(error / size) if size else math.inf if error else 0.0
-    return (value if value == value else math.inf), worst
+def relative(ours, theirs):
+    """|ours - theirs|^2, |theirs|^2"""
+    return sum((x - y) ** 2 for x, y in zip(ours, theirs)), sum(y * y for y in theirs)
+
+
+def by_rounding(name):
+    """
+    A tensor whose exact gradient is zero: softmax and entmax do not see what is the same for all keys, as a key bias is, and row 0
+    of an embedding has no gradient (padding_idx), which is all that is used of the token types. Whatever is computed for it is
+    rounding, and the optimizer scales that up; its error alone says nothing.
+    """
+    return name.endswith(('.key.bias', '.token_type_embeddings.weight'))
 
 
 def check(what, pairs, tolerance, alone=None):
-    """All pairs together within the tolerance, and each of them alone within `alone`, which is wider: a small tensor's rounding
-    is not averaged out. Key biases and the token types have a gradient of zero in exact arithmetic, so theirs is rounding alone."""
-    value, worst = relative(pairs)
-    for pair in pairs if alone else ():
-        if not pair[0].endswith('.key.bias') and 'token_type' not in pair[0] and relative([pair])[0] > alone:
-            sys.exit('%s: %s alone: relative error %.2e, tolerance %.0e' % (what, pair[0], relative([pair])[0], alone))
-    print('%s: relative error %.2e, tolerance %.0e; worst alone %s, %.2e' % (what, value, tolerance, worst[1], worst[0]))
-    if value > tolerance:
+    """|ours - theirs| / |theirs| over all pairs (name, ours, theirs) together; and, with `alone`, of each by itself."""
+    error = size = 0.0
+    worst = (-1.0, 'none')
+    for name, ours, theirs in pairs:
+        if len(ours) != len(theirs):
+            sys.exit('%s: %d elements, expected %d' % (name, len(ours), len(theirs)))
+        e, s = relative(ours, theirs)
+        error += e
+        size += s
+        if not by_rounding(name):
+            own = math.sqrt(e / s) if s else math.inf if e else 0.0
+            worst = max(worst, (own if own == own else math.inf, name))
+    value = math.sqrt(error / size)
+    print('%s: relative error %.2e, tolerance %.0e; worst alone %s, %.2e%s' %
+          (what, value, tolerance, worst[1], worst[0], ', tolerance %.0e' % alone if alone else ''))
+    # not <=: NaN is no match.
+    if not value <= tolerance or alone and not worst[0] <= alone:
         sys.exit(1)
 
 
@@ -115,7 +117,7 @@ def gradients(case, path):
     want = {k.replace('alpha_chooser', 'alpha'): v for k, v in want.items()}
     if set(ours) != set(want):
         sys.exit('gradients of other tensors: %s' % sorted(set(ours) ^ set(want)))
-    check('gradients', [(k, ours[k][1], want[k][1]) for k in sorted(want)], GRADIENTS, 1e-4)
+    check('gradients', [(k, ours[k][1], want[k][1]) for k in sorted(want)], GRADIENTS, GRADIENT_ALONE)
 
 
 def params(case, step, path, start):
@@ -129,7 +131,7 @@ def params(case, step, path, start):
     for name in sorted(set(ours) - moved):
         if ours[name][1].tobytes() != before[name][1].tobytes():
             sys.exit('%s has no gradient, yet it changed' % name)
-    check('weights after %d steps' % step, [(k, ours[k][1], want[k][1]) for k in sorted(want)], WEIGHTS, 1e-3)
+    check('weights after %d steps' % step, [(k, ours[k][1], want[k][1]) for k in sorted(want)], WEIGHTS, WEIGHT_ALONE)
 
 
 def log(case, path):

@@ -9,6 +9,7 @@ export GOLDEN=$ROOT/tests/golden
 export BIN=${VQA_BIN:-$ROOT/bin}
 export PATH=$BIN:$ROOT/pipelines:$PATH
 export LC_ALL=C.UTF-8
+export PYTHONDONTWRITEBYTECODE=1
 unset VQA_VOCAB
 
 setup() {
@@ -47,10 +48,69 @@ export -f make_prepared
 # A folder with questions, labels, answers, four images, their features as TSV and as a store, and a small untrained model.
 prepare() {
 	local made=$BATS_RUN_TMPDIR/prepared
-	# A shell of its own: errexit does not hold in a function that is asked for its status.
-	# shellcheck disable=SC2016 # that shell's own $1
-	flock "$BATS_RUN_TMPDIR/prepare.lock" bash -euo pipefail -c '[ -e "$1/whole" ] || make_prepared "$1"' bash "$made" || return 1
+	(
+		flock 9
+		# A shell of its own: in a list with || or &&, which a caller may put this in, errexit is not looked at.
+		[ -e "$made/whole" ] || MADE=$made bash -euo pipefail -c '
+			rm -rf "$MADE"
+			mkdir -p "$MADE"
+			cd "$MADE"
+			cp -r "$GOLDEN"/easy-vqa/. .
+			cp questions.json labels.json
+			vqa-gridfeat images/*.png >features.tsv
+			vqa-featpack features.tsv features.lmdb
+			vqa-tokenize questions.json | vqa-featload features.lmdb | vqa-dump >loaded.jsonl
+			width=$(jq -r "select(.type == \"header\").features" loaded.jsonl)
+			source=$(jq -r "select(.type == \"header\").feature_source" loaded.jsonl)
+			rm loaded.jsonl
+			ckpt-init -L 1,1,1 -H 32 -n 4 -F 64 -f "$width" --source "$source" -s -r 1 -A answers.json tiny.safetensors
+			touch whole'
+	) 9>"$BATS_RUN_TMPDIR/prepare.lock" || return 1
 	cp -r "$made"/. .
+}
+
+# python 'CODE': with tests/safetensors.py's functions at hand
+python() {
+	PYTHONPATH=$ROOT/tests /usr/bin/python3 -c "import json, math, struct, subprocess
+from safetensors import *
+$1"
+}
+
+# wait_for CONDITION: until it (shell) holds, two minutes at most.
+wait_for() {
+	local end=$((SECONDS + 120))
+	until eval "$1"; do
+		if [ "$SECONDS" -gt "$end" ]; then
+			echo "waited in vain for: $1"
+			return 1
+		fi
+		sleep 0.05
+	done
+}
+
+# member COMMAND…: one of a pipeline; its pid in pid.NAME, its words in said.NAME and, if it ends by itself, its status in status.NAME.
+member() {
+	local status=0
+	/bin/bash -c 'echo $$ >"pid.$1"; exec "$@"' bash "$@" 2>"said.$1" || status=$?
+	echo "$status" >"status.$1"
+	return "$status"
+}
+
+# own_tmp, then nothing_left: the temporary files of what runs between are in a folder that is this test's alone, and none is left, nor
+# one in /dev/shm, which has no folder of our own: what another process leaves there for a moment is waited for.
+own_tmp() {
+	export TMPDIR=$BATS_TEST_TMPDIR/tmp
+	mkdir "$TMPDIR"
+	find /dev/shm | sort >"$BATS_TEST_TMPDIR/shm.before"
+}
+
+shm_as_before() {
+	[ -z "$(find /dev/shm 2>/dev/null | sort | comm -13 "$BATS_TEST_TMPDIR/shm.before" -)" ]
+}
+
+nothing_left() {
+	[ -z "$(ls -A "$TMPDIR")" ] || { ls -A "$TMPDIR"; return 1; }
+	wait_for shm_as_before
 }
 
 # records TYPE CONDITION: stdin is vqa-dump's; there are records of this type, and CONDITION (jq) holds for each.
@@ -60,12 +120,11 @@ records() {
 
 # The common manners of every program: help, version, wrong usage, a full disk.
 manners() {
-	local program=$1
+	local program=$1 status=0
 	"$program" -h >manners.out
-	grep -q "^usage: $program" manners.out
+	grep -q "$program" manners.out
 	"$program" --version >manners.out
 	grep -qx "$program [0-9.]*" manners.out
-	local status=0
 	"$program" --no-such-option >/dev/null 2>manners.err || status=$?
 	[ "$status" = 2 ]
 	[ "$(wc -l <manners.err)" = 1 ]

@@ -17,9 +17,7 @@ setup_file() {
 setup() {
 	[ -z "${VQA_SANITIZED:-}" ] || skip 'long trainings run only in the release build'
 	cd "$BATS_TEST_TMPDIR"
-	export TMPDIR=$PWD/tmp
-	mkdir tmp
-	ls /dev/shm >before
+	own_tmp
 	cp -r "$BATS_FILE_TMPDIR"/{start.safetensors,stream,whole} .
 	mv whole/LAST.safetensors whole.safetensors
 	mv whole/LAST.optimizer whole.optimizer
@@ -33,25 +31,6 @@ train() {
 
 source_stream() {
 	exec -a questions cat
-}
-
-# Its pid, its words, and, if it ends by itself, its status.
-member() {
-	local status=0
-	"$@" 2>"said.$1" &
-	echo $! >"pid.$1"
-	wait $! || status=$?
-	echo "$status" >"status.$1"
-	return "$status"
-}
-
-wait_for() {
-	for _ in $(seq 200); do
-		eval "$1" && return 0
-		sleep 0.05
-	done
-	echo "waited in vain for: $1"
-	return 1
 }
 
 # After a death: all members gone within 5 s, each that was not killed with its own words and a status that is not 0.
@@ -81,11 +60,6 @@ goes_on() {
 	cmp run/LAST.optimizer whole.optimizer
 	cmp run/log.tsv whole/log.tsv
 	[ -z "$(find run -name '*.next' -o -name '*.new.*')" ]
-}
-
-nothing_left() {
-	[ -z "$(ls -A tmp)" ]
-	ls /dev/shm | diff before -
 }
 
 kills() {

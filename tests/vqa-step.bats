@@ -14,21 +14,6 @@ setup_file() {
 setup() {
 	cd "$BATS_TEST_TMPDIR"
 	cp "$BATS_FILE_TMPDIR"/{start.safetensors,stream} .
-	cat >st.py <<-'END'
-		import json, math, struct
-		def load(path):
-		    data = open(path, 'rb').read()
-		    n = struct.unpack('<Q', data[:8])[0]
-		    header = json.loads(data[8:8 + n])
-		    header.pop('__metadata__', None)
-		    at = lambda t: data[8 + n:][t['data_offsets'][0]:t['data_offsets'][1]]
-		    return {k: struct.unpack('<%df' % (len(at(t)) // 4), at(t)) for k, t in header.items()}
-	END
-}
-
-python() {
-	/usr/bin/python3 -c "from st import *
-$1"
 }
 
 edit() {
@@ -150,7 +135,7 @@ assert len({r[5] for r in rows[1:]}) == ${distinct:-1}
 		python "
 rows = [l.split('\t') for l in open('table')]
 norm, clip = float(rows[1][4]), $clip
-seen = math.sqrt(math.fsum(x * x for k, v in load('run/LAST.optimizer').items() if k.startswith('m.') for x in v)) / 0.1
+seen = math.sqrt(math.fsum(x * x for k, v in numbers('run/LAST.optimizer').items() if k.startswith('m.') for x in v)) / 0.1
 want = clip * norm / (norm + 1e-6) if 0 < clip < norm else norm
 assert norm > 0.01 and abs(seen - want) < 1e-5 * want, (norm, seen, want)
 "
@@ -167,13 +152,13 @@ assert norm > 0.01 and abs(seen - want) < 1e-5 * want, (norm, seen, want)
 	stream=four trained start.safetensors -o off4 --lr 0.01 --schedule constant --lookahead off
 	stream=four trained start.safetensors -o on4 --lr 0.01 --schedule constant --lookahead 2,0.25
 	python "
-off2, on2, off4, on4 = (load(n + '/LAST.safetensors') for n in ('off2', 'on2', 'off4', 'on4'))
+off2, on2, off4, on4 = (numbers(n + '/LAST.safetensors') for n in ('off2', 'on2', 'off4', 'on4'))
 assert off2 == on2 and off4 != on4
 for k in off2:
     if not k.endswith(('.alpha', 'word_embeddings.weight')):
         for a, b, c in zip(off2[k], off4[k], on4[k]):
             assert abs(c - (0.75 * a + 0.25 * b)) <= 1e-6 * (abs(a) + abs(b)), k
-has = lambda n: any(k.startswith('slow.') for k in load(n + '/LAST.optimizer'))
+has = lambda n: any(k.startswith('slow.') for k in numbers(n + '/LAST.optimizer'))
 assert has('on2') and has('on4') and not has('off2') and not has('off4')
 "
 }

@@ -1,10 +1,11 @@
 /*
  * Every operation of the table against a plain loop in double, and its backward against finite differences of that loop,
- * over shapes that include odd ones; entmax against the reference's own figures.
+ * over shapes that include odd ones (up to 48 rows of 33), or, in a shape of 40 rows of 520, against its formula in double;
+ * entmax against the reference's own figures. The model's own widths (768, 3072) are not run here: tests/full-size.bats does.
  *
- * Tolerances, relative to the largest value of a result: forward 1e-5, since sums of up to 3072 float32 products round to
- * about sqrt(3072) 6e-8 = 3e-6; backward 3e-5, since it passes two such sums; finite differences in double with a step of
- * 1e-5 are exact to about 1e-9 and do not count.
+ * Tolerances, relative to the largest value of a result: forward 1e-5, since sums of up to 520 float32 products round to
+ * about sqrt(520) 6e-8 = 1.4e-6, and exp and erf are good to some 1e-6; backward 3e-5, since it passes two such sums; finite
+ * differences in double with a step of 1e-5 are exact to about 1e-9 and do not count.
  */
 #include <math.h>
 #include <setjmp.h>
@@ -356,6 +357,132 @@ test_average(void **state)
 		}
 }
 
+/* --- row operations in a large shape: several blocks of draws and of columns, and more elements than one thread is given */
+
+static const struct ragged large = { 3, { 0, 13, 14, 40 }, 520 };
+
+/* What layer norm's and its backward's formulas give, in double; finite differences would take 20,800 runs. */
+static void
+test_large_layernorm(void **state)
+{
+	int D = large.D, N = large.off[large.n];
+	size_t n = (size_t)(N * D);
+
+	(void)state;
+	for (int t = 0; t < 2; t++) {
+		float *in = values(n, 1), *residual = values(n, 2), *gain = values((size_t)D, 3),
+		      *bias = values((size_t)D, 4);
+		float *out = values(n, 5), *xhat = values(n, 6), *rstd = values((size_t)N, 7), *w = values(n, 8);
+		float *din = values(n, 9), *dres = values(n, 9), *dgain = values((size_t)D, 9),
+		      *dbias = values((size_t)D, 9);
+		double *Out = calloc(n, sizeof *Out), *Din = calloc(n, sizeof *Din), *Dres = calloc(n, sizeof *Dres);
+		double *Dgain = calloc((size_t)D, sizeof *Dgain), *Dbias = calloc((size_t)D, sizeof *Dbias);
+
+		for (int r = 0; r < N; r++) {
+			double x[520], mean = 0, variance = 0, g = 0, gx = 0, scale;
+
+			for (int i = 0; i < D; i++) {
+				x[i] = (double)in[r * D + i] * kept_row(&drops[t], &large, r, i) +
+				       (double)residual[r * D + i];
+				mean += x[i] / D;
+			}
+			for (int i = 0; i < D; i++)
+				variance += (x[i] - mean) * (x[i] - mean) / D;
+			scale = 1 / sqrt(variance + 1e-12);
+			for (int i = 0; i < D; i++) {
+				double d = (double)w[r * D + i];
+
+				x[i] = (x[i] - mean) * scale;
+				Out[r * D + i] = x[i] * (double)gain[i] + (double)bias[i];
+				g += d * (double)gain[i] / D;
+				gx += d * (double)gain[i] * x[i] / D;
+				Dgain[i] += d * x[i];
+				Dbias[i] += d;
+			}
+			for (int i = 0; i < D; i++) {
+				Dres[r * D + i] = scale * ((double)w[r * D + i] * (double)gain[i] - g - x[i] * gx);
+				Din[r * D + i] = Dres[r * D + i] * kept_row(&drops[t], &large, r, i);
+			}
+		}
+		op->layernorm(
+			&(struct layernorm){ out, xhat, rstd, in, residual, gain, bias, rows_of(&large), D, drops[t] });
+		same("large layernorm", out, Out, n, FORWARD);
+		op->layernorm_backward(&(struct layernorm_backward){ din, dres, dgain, dbias, w, xhat, rstd, gain,
+		                                                     rows_of(&large), D, drops[t], 0, 0 });
+		same("large layernorm by in", din, Din, n, BACKWARD);
+		same("large layernorm by residual", dres, Dres, n, BACKWARD);
+		same("large layernorm by gain", dgain, Dgain, (size_t)D, BACKWARD);
+		same("large layernorm by bias", dbias, Dbias, (size_t)D, BACKWARD);
+		free(in), free(residual), free(gain), free(bias), free(out), free(xhat), free(rstd), free(w);
+		free(din), free(dres), free(dgain), free(dbias), free(Out), free(Din), free(Dres), free(Dgain),
+			free(Dbias);
+	}
+}
+
+static void
+test_large_average(void **state)
+{
+	int D = large.D;
+	size_t n = (size_t)(large.off[large.n] * D);
+
+	(void)state;
+	for (int t = 0; t < 2; t++) {
+		float *a = values(n, 1), *b = values(n, 2), *out = values(n, 3), *w = values(n, 4), *d = values(n, 5);
+		double *want = calloc(n, sizeof *want), *by = calloc(n, sizeof *by);
+
+		for (size_t i = 0; i < n; i++) {
+			double factor = kept_row(&drops[t], &large, (int)i / D, (int)i % D) / 2;
+
+			want[i] = ((double)a[i] + (double)b[i]) * factor;
+			by[i] = (double)w[i] * factor;
+		}
+		op->average(&(struct average){ out, a, b, rows_of(&large), D, drops[t] });
+		same("large average", out, want, n, FORWARD);
+		op->average_backward(&(struct average_backward){ d, w, rows_of(&large), D, 2, drops[t] });
+		same("large average by a", d, by, n, BACKWARD);
+		free(a), free(b), free(out), free(w), free(d), free(want), free(by);
+	}
+}
+
+/* linear, 40 rows of 70 to 520 with GELU. */
+static void
+test_large_linear(void **state)
+{
+	enum { N = 40, I = 70, O = 520 };
+	size_t n = N * O;
+	float *in = values(N * I, 1), *weight = values(O * I, 2), *bias = values(O, 3), *out = values(n, 4);
+	float *pre = values(n, 5), *d = values(n, 6), *w = values(n, 6);
+	float *din = values(N * I, 7), *dw = values(O * I, 8), *db = values(O, 9);
+	double *Out = calloc(n, sizeof *Out), *Din = calloc(N * I, sizeof *Din), *Dw = calloc(O * I, sizeof *Dw);
+	double Db[O] = { 0 };
+
+	(void)state;
+	for (int r = 0; r < N; r++)
+		for (int o = 0; o < O; o++) {
+			double x = (double)bias[o], slope;
+
+			for (int i = 0; i < I; i++)
+				x += (double)in[r * I + i] * (double)weight[o * I + i];
+			Out[r * O + o] = x * 0.5 * (1 + erf(x / sqrt(2)));
+			slope = 0.5 * (1 + erf(x / sqrt(2))) + x * exp(-x * x / 2) / sqrt(2 * M_PI);
+			slope *= (double)w[r * O + o];
+			Db[o] += slope;
+			for (int i = 0; i < I; i++) {
+				Din[r * I + i] += slope * (double)weight[o * I + i];
+				Dw[o * I + i] += slope * (double)in[r * I + i];
+			}
+		}
+	op->linear(&(struct linear){ out, pre, in, weight, bias, N, I, O, ACT_GELU });
+	same("large linear", out, Out, n, FORWARD);
+	op->activation_backward(&(struct activation_backward){ d, pre, n, ACT_GELU });
+	op->linear_backward(&(struct linear_backward){ din, dw, db, d, in, weight, N, I, O, 0, 0 });
+	same("large linear by in", din, Din, N * I, BACKWARD);
+	same("large linear by weight", dw, Dw, O * I, BACKWARD);
+	same("large linear by bias", db, Db, O, BACKWARD);
+	free(in), free(weight), free(bias), free(out), free(pre), free(d), free(w), free(din), free(dw), free(db);
+	free(Out), free(Din), free(Dw);
+}
+
 /* --- attention */
 
 struct attention_shape {
@@ -406,27 +533,10 @@ softmax_double(double *x, int n)
 		x[i] /= sum;
 }
 
-/* p (keys of place b): what head h of query i gives them. in: q, k, v, alpha. */
+/* probs, if not NULL, gets what -a hands out: places in turn (H, Tq, Tk), before dropout. */
 static void
-probabilities_double(double *p, double *const *in, const struct attention_shape *s, int b, int h, int i)
+attention_and_probabilities(double *out, double *probs, double *const *in, const struct attention_shape *s)
 {
-	int D = s->H * s->W, k0 = s->k.off[b], Tk = s->k.off[b + 1] - k0;
-
-	for (int j = 0; j < Tk; j++) {
-		p[j] = 0;
-		for (int w = 0; w < s->W; w++)
-			p[j] += in[0][i * D + h * s->W + w] * in[1][(k0 + j) * D + h * s->W + w] / sqrt(s->W);
-	}
-	if (s->kind == ATT_SOFTMAX)
-		softmax_double(p, Tk);
-	else
-		entmax_double(p, Tk, in[3][h]);
-}
-
-static void
-attention_double(double *out, double *const *in, const void *shape)
-{
-	const struct attention_shape *s = shape;
 	int D = s->H * s->W;
 
 	for (int b = 0; b < s->q.n; b++)
@@ -436,7 +546,18 @@ attention_double(double *out, double *const *in, const void *shape)
 				uint32_t row = (uint32_t)(b * s->H + h) * s->drop.stride + (uint32_t)(i - s->q.off[b]);
 				double p[64] = { 0 };
 
-				probabilities_double(p, in, s, b, h, i);
+				for (int j = 0; j < Tk; j++) {
+					p[j] = 0;
+					for (int w = 0; w < s->W; w++)
+						p[j] += in[0][i * D + h * s->W + w] *
+						        in[1][(k0 + j) * D + h * s->W + w] / sqrt(s->W);
+				}
+				if (s->kind == ATT_SOFTMAX)
+					softmax_double(p, Tk);
+				else
+					entmax_double(p, Tk, in[3][h]);
+				for (int j = 0; probs && j < Tk; j++)
+					*probs++ = p[j];
 				for (int w = 0; w < s->W; w++) {
 					out[i * D + h * s->W + w] = 0;
 					for (int j = 0; j < Tk; j++)
@@ -444,6 +565,12 @@ attention_double(double *out, double *const *in, const void *shape)
 						                             in[2][(k0 + j) * D + h * s->W + w];
 				}
 			}
+}
+
+static void
+attention_double(double *out, double *const *in, const void *shape)
+{
+	attention_and_probabilities(out, NULL, in, shape);
 }
 
 static void
@@ -512,62 +639,114 @@ test_attention(void **state)
 			}
 }
 
-/* The probabilities that -a hands out, each by its definition: places in turn (H, Tq, Tk), before dropout. */
+/* The first `left` and last `right` columns of x (rows, wide) are still values(…, seed)'s. */
+static void
+untouched(const float *x, uint32_t seed, int rows, int wide, int left, int right)
+{
+	float *was = values((size_t)(rows * wide), seed);
+
+	for (int r = 0; r < rows; r++) {
+		assert_memory_equal(x + r * wide, was + r * wide, (size_t)left * sizeof *x);
+		assert_memory_equal(x + (r + 1) * wide - right, was + (r + 1) * wide - right,
+		                    (size_t)right * sizeof *x);
+	}
+	free(was);
+}
+
+/*
+ * The probabilities that -a hands out, each against its definition: heads, queries and places are where they belong. Queries,
+ * keys, values and results are columns of wider matrices, as those of one product for all three are; the gradients by them too.
+ */
 static void
 check_probabilities(const struct attention_shape *s)
 {
-	enum { D = 6, Q = 3, K = 8 };
-	float *in[] = { values(Q * D, 1), values(K * D, 2), values(K * D, 3), values(2, 4) }, out[Q * D],
-	      probs[2 * (2 * 5 + 1 * 3)];
-	double wide[4][K * D], *const all[] = { wide[0], wide[1], wide[2], wide[3] }, p[K];
-	size_t at = 0;
+	enum { LEFT = 3, RIGHT = 2 };
+	int D = s->H * s->W, wide = LEFT + D + RIGHT, Nq = s->q.off[s->q.n], Nk = s->k.off[s->k.n];
+	size_t q_n = (size_t)(Nq * D), k_n = (size_t)(Nk * D), qw = (size_t)(Nq * wide), kw = (size_t)(Nk * wide),
+	       n = 0;
+	float *q = values(q_n, 1), *k = values(k_n, 2), *v = values(k_n, 3), alpha[4] = { 1.5f, 1.13f, 1.98f, 1.31f };
+	float *Q = values(qw, 4), *K = values(kw, 5), *V = values(kw, 6), *out = values(qw, 7), *flat = values(q_n, 8);
+	float *stats = values((size_t)(Nq * s->H * 2), 9), *w = values(q_n, 10), *W = values(qw, 11);
+	float *dQ = values(qw, 12), *dK = values(kw, 12), *dV = values(kw, 12), dalpha[4] = { 0 };
+	float *dq = values(q_n, 13), *dk = values(k_n, 13), *dv = values(k_n, 13), *probs;
+	const float *all[] = { q, k, v, alpha };
+	struct function f = { attention_double, s, q_n, { q_n, k_n, k_n, (size_t)s->H }, 4 };
+	double *in[4], *want_out = calloc(q_n, sizeof *want_out), *want;
+	struct attention a = { .stats = stats,
+		               .q_stride = wide,
+		               .k_stride = wide,
+		               .v_stride = wide,
+		               .out_stride = wide,
+		               .queries = rows_of(&s->q),
+		               .keys = rows_of(&s->k),
+		               .H = s->H,
+		               .W = s->W,
+		               .kind = s->kind,
+		               .alpha = alpha,
+		               .drop = s->drop };
 
-	in[3][0] = 1.13f;
-	in[3][1] = 1.7f;
-	for (int i = 0; i < 4; i++)
-		for (int n = 0; n < (i == 0 ? Q * D : i < 3 ? K * D : 2); n++)
-			wide[i][n] = (double)in[i][n];
-	op->attention(&(struct attention){ .out = out,
-	                                   .probs = probs,
-	                                   .q = in[0],
-	                                   .k = in[1],
-	                                   .v = in[2],
-	                                   .q_stride = D,
-	                                   .k_stride = D,
-	                                   .v_stride = D,
-	                                   .out_stride = D,
-	                                   .queries = rows_of(&s->q),
-	                                   .keys = rows_of(&s->k),
-	                                   .H = s->H,
-	                                   .W = s->W,
-	                                   .kind = s->kind,
-	                                   .alpha = in[3],
-	                                   .drop = s->drop });
 	for (int b = 0; b < s->q.n; b++)
-		for (int h = 0; h < s->H; h++)
-			for (int i = s->q.off[b]; i < s->q.off[b + 1]; i++) {
-				probabilities_double(p, all, s, b, h, i);
-				for (int j = 0; j < s->k.off[b + 1] - s->k.off[b]; j++)
-					assert_float_equal(probs[at++], p[j], 1e-6);
-			}
+		n += (size_t)(s->H * (s->q.off[b + 1] - s->q.off[b]) * (s->k.off[b + 1] - s->k.off[b]));
+	probs = values(n, 14);
+	want = calloc(n, sizeof *want);
+	a.out = out + LEFT;
+	a.probs = probs;
+	a.q = Q + LEFT;
+	a.k = K + LEFT;
+	a.v = V + LEFT;
+	for (int r = 0; r < Nq; r++) {
+		memcpy(Q + r * wide + LEFT, q + r * D, (size_t)D * sizeof *q);
+		memcpy(W + r * wide + LEFT, w + r * D, (size_t)D * sizeof *w);
+	}
+	for (int r = 0; r < Nk; r++) {
+		memcpy(K + r * wide + LEFT, k + r * D, (size_t)D * sizeof *k);
+		memcpy(V + r * wide + LEFT, v + r * D, (size_t)D * sizeof *v);
+	}
+	op->attention(&a);
+	for (int i = 0; i < 4; i++)
+		in[i] = widen(all[i], f.in_n[i]);
+	attention_and_probabilities(want_out, want, in, s);
+	same("probabilities", probs, want, n, FORWARD);
+	for (int r = 0; r < Nq; r++)
+		memcpy(flat + r * D, out + r * wide + LEFT, (size_t)D * sizeof *flat);
+	same("attention between other columns", flat, want_out, q_n, FORWARD);
+	op->attention_backward(&(struct attention_backward){ dQ + LEFT, dK + LEFT, dV + LEFT,
+	                                                     s->kind == ATT_ENTMAX ? dalpha : NULL, W + LEFT, &a });
+	for (int r = 0; r < Nq; r++)
+		memcpy(dq + r * D, dQ + r * wide + LEFT, (size_t)D * sizeof *dq);
+	for (int r = 0; r < Nk; r++) {
+		memcpy(dk + r * D, dK + r * wide + LEFT, (size_t)D * sizeof *dk);
+		memcpy(dv + r * D, dV + r * wide + LEFT, (size_t)D * sizeof *dv);
+	}
+	differences("attention between other columns by q", &f, all, w, 0, dq);
+	differences("attention between other columns by k", &f, all, w, 1, dk);
+	differences("attention between other columns by v", &f, all, w, 2, dv);
+	/* What lies beside is as it was. */
+	untouched(out, 7, Nq, wide, LEFT, RIGHT);
+	untouched(dQ, 12, Nq, wide, LEFT, RIGHT);
+	untouched(dK, 12, Nk, wide, LEFT, RIGHT);
+	untouched(dV, 12, Nk, wide, LEFT, RIGHT);
 	for (int i = 0; i < 4; i++)
 		free(in[i]);
+	free(want_out), free(want), free(q), free(k), free(v), free(Q), free(K), free(V), free(out), free(flat);
+	free(stats), free(w), free(W), free(dQ), free(dK), free(dV), free(dq), free(dk), free(dv), free(probs);
 }
 
 static void
 test_probabilities(void **state)
 {
-	struct attention_shape s = { .q = { 2, { 0, 2, 3 }, 6 },
-		                     .k = { 2, { 0, 5, 8 }, 6 },
-		                     .H = 2,
-		                     .W = 3,
-		                     .kind = ATT_SOFTMAX,
-		                     .drop = drops[1] };
-
 	(void)state;
-	check_probabilities(&s);
-	s.kind = ATT_ENTMAX;
-	check_probabilities(&s);
+	for (int kind = 0; kind < 2; kind++)
+		for (int d = 0; d < 2; d++) {
+			struct attention_shape s = { { 3, { 0, 2, 3, 7 }, 0 },
+				                     { 3, { 0, 5, 8, 17 }, 0 },
+				                     3,
+				                     4,
+				                     kind ? ATT_ENTMAX : ATT_SOFTMAX,
+				                     drops[d] };
+
+			check_probabilities(&s);
+		}
 }
 
 /* --- entmax: the reference's figures, through attention with one value column a key */
@@ -793,9 +972,11 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_philox),        cmocka_unit_test(test_linear),
 		cmocka_unit_test(test_layernorm),     cmocka_unit_test(test_average),
-		cmocka_unit_test(test_attention),     cmocka_unit_test(test_probabilities),
-		cmocka_unit_test(test_entmax_golden), cmocka_unit_test(test_embedding),
-		cmocka_unit_test(test_gather),        cmocka_unit_test(test_optimizer),
+		cmocka_unit_test(test_large_linear),  cmocka_unit_test(test_large_layernorm),
+		cmocka_unit_test(test_large_average), cmocka_unit_test(test_attention),
+		cmocka_unit_test(test_probabilities), cmocka_unit_test(test_entmax_golden),
+		cmocka_unit_test(test_embedding),     cmocka_unit_test(test_gather),
+		cmocka_unit_test(test_optimizer),
 	};
 
 	return cmocka_run_group_tests(tests, load, NULL);
