@@ -28,23 +28,6 @@ fails_with() {
 	fi
 }
 
-# What prepare copies, made once a run.
-make_prepared() {
-	local header
-	rm -rf "$1"
-	mkdir -p "$1"
-	cd "$1" || return 1
-	cp -r "$GOLDEN"/easy-vqa/. .
-	cp questions.json labels.json
-	vqa-gridfeat images/*.png >features.tsv
-	vqa-featpack features.tsv features.lmdb
-	header=$(vqa-tokenize questions.json | vqa-featload features.lmdb | vqa-dump | sed -n 1p)
-	ckpt-init -L 1,1,1 -H 32 -n 4 -F 64 -f "$(jq .features <<<"$header")" --source "$(jq -r .feature_source <<<"$header")" \
-		-s -r 1 -A answers.json tiny.safetensors
-	touch whole
-}
-export -f make_prepared
-
 # A folder with questions, labels, answers, four images, their features as TSV and as a store, and a small untrained model.
 prepare() {
 	local made=$BATS_RUN_TMPDIR/prepared
