@@ -13,12 +13,15 @@
 #include "sys/half.h"
 #include "sys/lines.h"
 #include "sys/opt.h"
+#include "sys/progress.h"
 
-static int f16;
+static int f16, quiet;
+static struct progress progress;
 static const char *source;
 
 static const struct opt opts[] = {
 	{ 0, "f16", OPT_FLAG, &f16, NULL, "store features as 16-bit floats" },
+	{ 0, "quiet", OPT_FLAG, &quiet, NULL, "no line of progress on a terminal" },
 	{ 0, "source", OPT_TEXT, &source, "TEXT", "what made the features (the first table's name)" },
 	{ 0 },
 };
@@ -82,6 +85,7 @@ pack(struct store *store, const char *path, struct features *f)
 			err_prefix(&err, "%s", where);
 			stop(store, &err);
 		}
+		progress_show(&progress, store->images);
 	}
 	if (got < 0)
 		stop(store, &err);
@@ -104,12 +108,14 @@ main(int argc, char **argv)
 		die_usage("option --source: longer than %zu bytes", sizeof store.source - 1);
 	if (store_create(&store, argv[last], source, &err))
 		die(&err);
+	progress_begin(&progress, "images", 0, quiet);
 	for (; operand < last; operand++)
 		pack(&store, argv[operand], &features);
 	if (!store.images) {
 		err_set(&err, "%s: no rows to pack", argv[last]);
 		stop(&store, &err);
 	}
+	progress_clear();
 	features_release(&features);
 	if (store_commit(&store, &err))
 		die(&err);

@@ -90,3 +90,17 @@ ends() {
 	wait_for '[ -e pid.vqa-backward ] && [ "$(cpu vqa-backward)" -ge 2 ]'
 	ends vqa-forward
 }
+
+@test "vqa-loss is killed in the middle of a forward" {
+	two_batches
+	train two 3>&- &
+	wait_for '[ -e pid.vqa-loss ] && [ -e pid.vqa-forward ] && [ "$(cpu vqa-forward)" -ge 3 ]'
+	ends vqa-loss
+}
+
+@test "vqa-backward is killed in the middle of a backward" {
+	two_batches
+	train two 3>&- &
+	wait_for '[ -e pid.vqa-backward ] && [ "$(cpu vqa-backward)" -ge 2 ]'
+	ends vqa-backward
+}
