@@ -2,6 +2,12 @@
 # What the Makefile does beside building: the packages, the installation.
 load helper
 
+# A make of its own, though another one runs the tests.
+setup() {
+	cd "$BATS_TEST_TMPDIR"
+	unset MAKEFLAGS MFLAGS MAKELEVEL
+}
+
 # In front of the real ones: nothing is installed, and apt-get only says what it was asked for.
 fake_system() {
 	mkdir fake
