@@ -8,11 +8,11 @@
 #include <unistd.h>
 
 #include "model/answers.h"
+#include "stream/schema.h"
 #include "sys/die.h"
 #include "sys/opt.h"
 #include "sys/progress.h"
 #include "train/feed.h"
-#include "stream/schema.h"
 
 static int64_t batch = 128, top, seed;
 static double dropout = -1;

@@ -6,12 +6,12 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "stream/schema.h"
 #include "sys/die.h"
 #include "sys/opt.h"
 #include "sys/watch.h"
 #include "train/batch_record.h"
 #include "train/loss.h"
-#include "stream/schema.h"
 
 static const struct opt opts[] = { { 0 } };
 

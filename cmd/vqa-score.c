@@ -8,8 +8,8 @@
 
 #include "sys/die.h"
 #include "sys/opt.h"
-#include "text/score.h"
 #include "sys/utf8.h"
+#include "text/score.h"
 
 static const char *labels_path;
 static int as_json;

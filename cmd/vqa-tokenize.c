@@ -4,13 +4,13 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "stream/schema.h"
 #include "sys/die.h"
+#include "sys/hash.h"
 #include "sys/opt.h"
+#include "sys/utf8.h"
 #include "text/tokenize.h"
 #include "text/wordpiece.h"
-#include "sys/utf8.h"
-#include "sys/hash.h"
-#include "stream/schema.h"
 
 static const char *vocab_path, *question, *image, *shard;
 static struct order_choice choice = { .limit_images = -1, .shards = 1 };

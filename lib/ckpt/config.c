@@ -10,8 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "sys/file.h"
 #include "stream/schema.h"
+#include "sys/file.h"
 
 static const struct field {
 	const char *key;

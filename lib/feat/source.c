@@ -82,6 +82,7 @@ add_row(struct source *s, const char *line, size_t n, int64_t at, struct err *er
 {
 	const char *tab = memchr(line, '\t', n);
 	struct table_row *more;
+	int regions;
 
 	if (!tab || tab == line || tab - line >= FEATURES_ID)
 		return err_set(err, "%s:%zu: no img_id of 1 to %d bytes before a tab", s->name, s->rows_n + 1,
@@ -96,8 +97,9 @@ add_row(struct source *s, const char *line, size_t n, int64_t at, struct err *er
 	if (!s->rows[s->rows_n].id)
 		return err_set(err, "%s: out of memory for its index", s->name);
 	s->rows_n++;
-	if (row_regions(line, n) > s->objects)
-		s->objects = row_regions(line, n);
+	regions = row_regions(line, n);
+	if (regions > s->objects)
+		s->objects = regions;
 	return 0;
 }
 

@@ -325,7 +325,7 @@ pack_numbers(struct rec_out *out, const char *type, const json_t *list, struct e
 			return err_set(err, "element %zu of '%s' is no such number", i, type);
 		}
 	}
-	out->bad |= msgpack_pack_bin_with_body(&out->pack, bytes, n * size);
+	msgpack_pack_bin_with_body(&out->pack, bytes, n * size);
 	free(bytes);
 	return 0;
 }
@@ -339,7 +339,7 @@ pack_bytes(struct rec_out *out, const json_t *json, struct err *err)
 	long n = bytes ? base64_decode(bytes, text, length, &at) : -1;
 
 	if (n >= 0)
-		out->bad |= msgpack_pack_bin_with_body(&out->pack, bytes, (size_t)n);
+		msgpack_pack_bin_with_body(&out->pack, bytes, (size_t)n);
 	free(bytes);
 	return n < 0 ? err_set(err, bytes || !text ? "'bin' is no base64" : "out of memory for 'bin'") : 0;
 }
@@ -347,7 +347,7 @@ pack_bytes(struct rec_out *out, const json_t *json, struct err *err)
 static void
 pack_text(struct rec_out *out, const char *text, size_t n)
 {
-	out->bad |= msgpack_pack_str_with_body(&out->pack, text, n);
+	msgpack_pack_str_with_body(&out->pack, text, n);
 }
 
 static int pack_value(struct rec_out *out, json_t *json, int depth, struct err *err);
@@ -358,7 +358,7 @@ pack_map(struct rec_out *out, json_t *json, int depth, struct err *err)
 	const char *key;
 	json_t *value;
 
-	out->bad |= msgpack_pack_map(&out->pack, json_object_size(json));
+	msgpack_pack_map(&out->pack, json_object_size(json));
 	json_object_foreach(json, key, value)
 	{
 		pack_text(out, key, strlen(key));
@@ -378,7 +378,7 @@ pack_u64(struct rec_out *out, const char *text, struct err *err)
 	whole = text ? strtoull(text, &end, 10) : 0;
 	if (!text || text[0] < '0' || text[0] > '9' || *end || errno)
 		return err_set(err, "'u64' is no string of a whole number to %llu", (unsigned long long)UINT64_MAX);
-	out->bad |= msgpack_pack_uint64(&out->pack, whole);
+	msgpack_pack_uint64(&out->pack, whole);
 	return 0;
 }
 
@@ -399,7 +399,10 @@ pack_mark(struct rec_out *out, const char *key, const json_t *value, struct err 
 		return err_set(err, "'%s' is no array", key);
 	if (special(value, &x) || (single && isfinite(x) && !isfinite((float)x)))
 		return err_set(err, "'%s' is no such number", key);
-	out->bad |= single ? msgpack_pack_float(&out->pack, (float)x) : msgpack_pack_double(&out->pack, x);
+	if (single)
+		msgpack_pack_float(&out->pack, (float)x);
+	else
+		msgpack_pack_double(&out->pack, x);
 	return 0;
 }
 
@@ -422,7 +425,7 @@ pack_array(struct rec_out *out, json_t *json, int depth, struct err *err)
 	json_t *item;
 	size_t i;
 
-	out->bad |= msgpack_pack_array(&out->pack, json_array_size(json));
+	msgpack_pack_array(&out->pack, json_array_size(json));
 	json_array_foreach(json, i, item)
 	{
 		if (pack_value(out, item, depth, err))
@@ -438,19 +441,19 @@ pack_value(struct rec_out *out, json_t *json, int depth, struct err *err)
 		return err_set(err, "nested deeper than %d levels", DEPTH_MAX);
 	switch (json_typeof(json)) {
 	case JSON_NULL:
-		out->bad |= msgpack_pack_nil(&out->pack);
+		msgpack_pack_nil(&out->pack);
 		return 0;
 	case JSON_TRUE:
-		out->bad |= msgpack_pack_true(&out->pack);
+		msgpack_pack_true(&out->pack);
 		return 0;
 	case JSON_FALSE:
-		out->bad |= msgpack_pack_false(&out->pack);
+		msgpack_pack_false(&out->pack);
 		return 0;
 	case JSON_INTEGER:
-		out->bad |= msgpack_pack_int64(&out->pack, json_integer_value(json));
+		msgpack_pack_int64(&out->pack, json_integer_value(json));
 		return 0;
 	case JSON_REAL:
-		out->bad |= msgpack_pack_double(&out->pack, json_real_value(json));
+		msgpack_pack_double(&out->pack, json_real_value(json));
 		return 0;
 	case JSON_STRING:
 		pack_text(out, json_string_value(json), json_string_length(json));

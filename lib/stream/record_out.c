@@ -60,32 +60,32 @@ rec_put(struct rec_out *out, const char *key)
 	else
 		memcpy(out->keys[out->fields], key, n + 1);
 	out->fields++;
-	out->bad |= msgpack_pack_str_with_body(&out->pack, key, n);
+	msgpack_pack_str_with_body(&out->pack, key, n);
 	return &out->pack;
 }
 
 void
 rec_put_int(struct rec_out *out, const char *key, int64_t value)
 {
-	out->bad |= msgpack_pack_int64(rec_put(out, key), value);
+	msgpack_pack_int64(rec_put(out, key), value);
 }
 
 void
 rec_put_real(struct rec_out *out, const char *key, double value)
 {
-	out->bad |= msgpack_pack_double(rec_put(out, key), value);
+	msgpack_pack_double(rec_put(out, key), value);
 }
 
 void
 rec_put_text(struct rec_out *out, const char *key, const char *text, size_t n)
 {
-	out->bad |= msgpack_pack_str_with_body(rec_put(out, key), text, n);
+	msgpack_pack_str_with_body(rec_put(out, key), text, n);
 }
 
 void
 rec_put_bin(struct rec_out *out, const char *key, const void *data, size_t bytes)
 {
-	out->bad |= msgpack_pack_bin_with_body(rec_put(out, key), data, bytes);
+	msgpack_pack_bin_with_body(rec_put(out, key), data, bytes);
 }
 
 static int
@@ -108,8 +108,8 @@ rec_keep(struct rec_out *out, const struct rec_in *in)
 	for (uint32_t i = 0; i < map->size; i++) {
 		if (was_put(out, &map->ptr[i].key, own))
 			continue;
-		out->bad |= msgpack_pack_object(&out->pack, map->ptr[i].key);
-		out->bad |= msgpack_pack_object(&out->pack, map->ptr[i].val);
+		msgpack_pack_object(&out->pack, map->ptr[i].key);
+		msgpack_pack_object(&out->pack, map->ptr[i].val);
 		out->fields++;
 	}
 }

@@ -6,8 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "text/vocab.h"
 #include "sys/hash.h"
+#include "text/vocab.h"
 
 /* Consecutive ids are the usual case: spread them (the finalizer of MurmurHash3). */
 static uint32_t

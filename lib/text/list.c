@@ -15,9 +15,9 @@
 #include <unistd.h>
 
 #include "sys/file.h"
+#include "sys/hash.h"
 #include "sys/utf8.h"
 #include "text/vocab.h"
-#include "sys/hash.h"
 
 enum { READ_SIZE = 1 << 16 };
 

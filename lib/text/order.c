@@ -7,10 +7,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "sys/hash.h"
 #include "sys/opt.h"
 #include "sys/philox.h"
 #include "text/vocab.h"
-#include "sys/hash.h"
 
 /* Counter word 3, apart from every other use of the seed. */
 enum { SITE_ORDER = 0x6f726472 };

@@ -8,10 +8,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "sys/hash.h"
 #include "sys/utf8.h"
 #include "text/vocab.h"
 #include "text/wordpiece.h"
-#include "sys/hash.h"
 
 enum { PLACE_BITS = 20 };
 _Static_assert(ENTRY_MAX <= 1 << PLACE_BITS, "a place holds the length of any entry");

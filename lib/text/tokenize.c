@@ -6,8 +6,8 @@
 #include <endian.h>
 #include <string.h>
 
-#include "text/wordpiece.h"
 #include "stream/schema.h"
+#include "text/wordpiece.h"
 
 int
 tokenize_header(struct rec_out *out, const struct vocab *vocab, const struct stream_head *head, struct err *err)

@@ -10,8 +10,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "train/snapshot.h"
 #include "stream/schema.h"
+#include "train/snapshot.h"
 
 enum { PAGE = 4096 };
 

@@ -14,9 +14,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "stream/schema.h"
 #include "sys/file.h"
 #include "sys/hash.h"
-#include "stream/schema.h"
 
 enum { PATH = 4096 };
 

@@ -7,8 +7,8 @@
 #include "fuzz.h"
 #include "stream/json.h"
 #include "stream/schema.h"
-#include "text/submit.h"
 #include "sys/utf8.h"
+#include "text/submit.h"
 #include "train/batch_record.h"
 
 static void

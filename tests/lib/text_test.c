@@ -14,12 +14,12 @@
 #include <cmocka.h>
 #include <jansson.h>
 
+#include "sys/hash.h"
+#include "sys/utf8.h"
 #include "text/order.h"
 #include "text/questions.h"
-#include "sys/utf8.h"
 #include "text/vocab.h"
 #include "text/wordpiece.h"
-#include "sys/hash.h"
 
 static struct vocab vocab;
 static char path[] = "/tmp/text_test.XXXXXX";
