@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "ckpt/checkpoint.h"
+#include "stream/schema.h"
 #include "sys/die.h"
 #include "sys/opt.h"
 #include "sys/utf8.h"
@@ -13,8 +14,9 @@
 
 static const char *layers = "9,5,5", *answers, *vocabulary, *source;
 static int64_t hidden = 768, heads = 12, ffn = 3072, features = 2048, objects = 36, max_tokens = 20, seed = 0;
-static double dropout = 0.1, range = 0.02;
-static int sparse;
+static int64_t layerdrop, span_rows = 1, span_unit = 1024, span_ramp = 32;
+static double dropout = 0.1, range = 0.02, span_loss = 5e-6, span_begin = 0.002;
+static int sparse, adaptive;
 
 static const struct opt opts[] = {
 	{ 'A', "answers", OPT_TEXT, &answers, "FILE", "the answers, a JSON array of strings (required)" },
@@ -22,6 +24,8 @@ static const struct opt opts[] = {
 	{ 'H', "hidden", OPT_INT(1, 16384), &hidden, "N", "hidden size (768)" },
 	{ 'L', "layers", OPT_TEXT, &layers, "LANG,CROSS,VISION", "layers of each stack (9,5,5)" },
 	{ 'V', "vocab", OPT_TEXT, &vocabulary, "FILE", "the vocabulary (the one that is shipped)" },
+	{ 'a', "adaptive", OPT_FLAG, &adaptive, NULL, "adaptive attention spans, a learned one a head" },
+	{ 'd', "layerdrop", OPT_INT(0, 256), &layerdrop, "N", "layers drawn to be left out of each stack, a step (0)" },
 	{ 'f', "features", OPT_INT(1, 65536), &features, "N", "features a region (2048)" },
 	{ 'n', "heads", OPT_INT(1, 1024), &heads, "N", "attention heads (12)" },
 	{ 'r', "seed", OPT_INT(0, INT64_C(1) << 53), &seed, "SEED", "seed of the random numbers (0)" },
@@ -31,6 +35,11 @@ static const struct opt opts[] = {
 	{ 0, "max-tokens", OPT_INT(2, 512), &max_tokens, "N", "most tokens a question (20)" },
 	{ 0, "objects", OPT_INT(1, 1024), &objects, "N", "most regions an image (36)" },
 	{ 0, "source", OPT_TEXT, &source, "TEXT", "what makes the features; stores that say otherwise are refused" },
+	{ 0, "span-init", OPT_REAL(-100, 100), &span_begin, "X", "added to a span's random beginning (0.002)" },
+	{ 0, "span-loss", OPT_REAL(0, 1000), &span_loss, "X", "loss of a span, a unit (5e-6)" },
+	{ 0, "span-ramp", OPT_INT(1, 1 << 20), &span_ramp, "N", "keys over which a span's mask falls (32)" },
+	{ 0, "span-rows", OPT_INT(1, BATCH_MAX), &span_rows, "N", "rows of a span: the batch size with --compat (1)" },
+	{ 0, "span-unit", OPT_INT(1, 1 << 20), &span_unit, "N", "what a span of 1 stands for (1024)" },
 	{ 0 },
 };
 
@@ -77,6 +86,13 @@ read_config(struct config *cfg)
 	cfg->objects = (int)objects;
 	cfg->max_tokens = (int)max_tokens;
 	cfg->sparse = sparse;
+	cfg->adaptive = adaptive;
+	cfg->layerdrop = (int)layerdrop;
+	cfg->span_rows = (int)span_rows;
+	cfg->span_unit = (int)span_unit;
+	cfg->span_ramp = (int)span_ramp;
+	cfg->span_loss = span_loss;
+	cfg->span_begin = span_begin;
 	cfg->dropout = dropout;
 	if (source && (strlen(source) >= sizeof cfg->source || !utf8_valid(source, strlen(source), &at)))
 		die_usage("option --source: expected at most %zu bytes of UTF-8", sizeof cfg->source - 1);
@@ -111,7 +127,7 @@ main(int argc, char **argv)
 		data[i] = malloc(params.list[i].n * sizeof **data);
 		if (!data[i])
 			die_words("out of memory for tensor '%s'", params.list[i].name);
-		param_init(data[i], &params.list[i], i, (uint64_t)seed, range);
+		param_init(data[i], &params, i, &cfg, (uint64_t)seed, range);
 	}
 	if (checkpoint_write(&cfg, &params, (const float *const *)data, NULL, 0, argv[operand], &err))
 		die(&err);

@@ -122,7 +122,7 @@ for i, source in enumerate((half, brain, double)):
 	wrong "tensor 'logit_fc.3.weight' is no matrix of sizes from 1 to 16777216" softmax "t['logit_fc.3.weight'] = ('F32', [], bytes(4))"
 	wrong "tensor 'logit_fc.3.weight' is no matrix of sizes from 1 to 16777216" softmax "t['logit_fc.3.weight'] = ('F32', [0, 64], b'')"
 	wrong "tensors 'logit_fc.0.bias' and 'module.logit_fc.0.bias' are the same parameter" softmax "t['module.logit_fc.0.bias'] = t['logit_fc.0.bias']"
-	wrong "tensor '$bert.encoder.layer.0.attention.self.adaptive_span.current_val': adaptive spans are not read by this version" softmax \
+	wrong "tensor '$bert.encoder.layer.0.attention.self.adaptive_span.current_val' is not used by this model" softmax \
 		"t['$bert.encoder.layer.0.attention.self.adaptive_span.current_val'] = ('F32', [1, 4, 1, 1], bytes(16))"
 }
 

@@ -40,12 +40,14 @@ spelt_out() {
 	/usr/bin/python3 - <<-'END'
 		import json
 		config = json.load(open("config.json"))
-		letters = {"hidden": "D", "heads": "H", "ffn": "F", "features": "X", "vocabulary": "V", "positions": "P", "answers": "A"}
-		sizes = {letter: config[key] for key, letter in letters.items()} | {"2D": 2 * config["hidden"], "2": 2, "4": 4}
+		letters = {"hidden": "D", "heads": "H", "ffn": "F", "features": "X", "vocabulary": "V", "positions": "P", "answers": "A",
+		           "span_rows": "S"}
+		sizes = {letter: config[key] for key, letter in letters.items()} | {"2D": 2 * config["hidden"], "1": 1, "2": 2, "4": 4}
 		def show(block, prefix=""):
 		    for line in open(block):
-		        name, *shape = line.replace("only if sparse", "").split()
-		        if config["sparse"] or "only if sparse" not in line:
+		        line, _, condition = line.partition("only if ")
+		        name, *shape = line.split()
+		        if not condition or config[condition.strip()]:
 		            print(prefix + name, "[%s]" % ",".join(str(sizes[s]) for s in shape), sep="\t")
 		stack = "lxrt_encoder.model.bert.encoder.%s.%d."
 		show("head")
@@ -63,9 +65,10 @@ spelt_out() {
 	local case
 	cp "$GOLDEN/easy-vqa/answers.json" .
 	ckpt-init -L 2,3,1 -H 8 -n 2 -F 12 -f 5 -s -A answers.json new.safetensors
+	ckpt-init -L 1,2,1 -H 8 -n 2 -F 12 -f 5 -s -a --span-rows 3 -A answers.json adaptive.safetensors
 	small softmax
 	small sparse
-	for case in softmax sparse new; do
+	for case in softmax sparse new adaptive; do
 		spelt_out $case >expected
 		ckpt-info $case | awk -F '\t' -v OFS='\t' '$1 == "tensor" { print $2, $3 }' | diff expected -
 	done

@@ -1,5 +1,6 @@
 /*
- * Configuration from and to JSON. One table says every number's key, bounds and beginning.
+ * Configuration from and to JSON. One table says every number's key, bounds and beginning. What came after the first version may be
+ * missing and has its default then.
  */
 #include "ckpt/config.h"
 
@@ -17,40 +18,73 @@ static const struct field {
 	const char *key;
 	size_t offset;
 	int low, high, first; /* first: ckpt-init's default */
+	int optional;
 } fields[] = {
-	{ "language", offsetof(struct config, language), 0, 256, 9 },
-	{ "cross", offsetof(struct config, cross), 1, 256, 5 },
-	{ "vision", offsetof(struct config, vision), 0, 256, 5 },
-	{ "hidden", offsetof(struct config, hidden), 1, 1 << 14, 768 },
-	{ "heads", offsetof(struct config, heads), 1, 1 << 10, 12 },
-	{ "ffn", offsetof(struct config, ffn), 1, 1 << 16, 3072 },
-	{ "features", offsetof(struct config, features), 1, 1 << 16, 2048 },
-	{ "vocabulary", offsetof(struct config, vocabulary), 1, 1 << 20, 30522 },
-	{ "positions", offsetof(struct config, positions), 1, 1 << 14, 512 },
-	{ "max_tokens", offsetof(struct config, max_tokens), 2, 512, 20 },
-	{ "objects", offsetof(struct config, objects), 1, 1024, 36 },
+	{ "language", offsetof(struct config, language), 0, 256, 9, 0 },
+	{ "cross", offsetof(struct config, cross), 1, 256, 5, 0 },
+	{ "vision", offsetof(struct config, vision), 0, 256, 5, 0 },
+	{ "hidden", offsetof(struct config, hidden), 1, 1 << 14, 768, 0 },
+	{ "heads", offsetof(struct config, heads), 1, 1 << 10, 12, 0 },
+	{ "ffn", offsetof(struct config, ffn), 1, 1 << 16, 3072, 0 },
+	{ "features", offsetof(struct config, features), 1, 1 << 16, 2048, 0 },
+	{ "vocabulary", offsetof(struct config, vocabulary), 1, 1 << 20, 30522, 0 },
+	{ "positions", offsetof(struct config, positions), 1, 1 << 14, 512, 0 },
+	{ "max_tokens", offsetof(struct config, max_tokens), 2, 512, 20, 0 },
+	{ "objects", offsetof(struct config, objects), 1, 1024, 36, 0 },
+	{ "span_rows", offsetof(struct config, span_rows), 1, BATCH_MAX, 1, 1 },
+	{ "span_unit", offsetof(struct config, span_unit), 1, 1 << 20, 1024, 1 },
+	{ "span_ramp", offsetof(struct config, span_ramp), 1, 1 << 20, 32, 1 },
+	{ "layerdrop", offsetof(struct config, layerdrop), 0, 256, 0, 1 },
 };
-enum { FIELDS = sizeof fields / sizeof *fields, ANSWERS_FILE_MAX = 64 << 20 };
 
-static int *
-number(const struct config *cfg, const struct field *field)
+static const struct real_field {
+	const char *key;
+	size_t offset;
+	double low, below, first;
+	int optional;
+} real_fields[] = {
+	{ "dropout", offsetof(struct config, dropout), 0, 1, 0.1, 0 },
+	{ "span_loss", offsetof(struct config, span_loss), 0, 1e6, 5e-6, 1 },
+	{ "span_init", offsetof(struct config, span_begin), -1e6, 1e6, 0.002, 1 },
+};
+
+static const struct flag_field {
+	const char *key;
+	size_t offset;
+	int optional;
+} flag_fields[] = {
+	{ "sparse", offsetof(struct config, sparse), 0 },
+	{ "adaptive", offsetof(struct config, adaptive), 1 },
+};
+
+enum {
+	FIELDS = sizeof fields / sizeof *fields,
+	REALS = sizeof real_fields / sizeof *real_fields,
+	FLAGS = sizeof flag_fields / sizeof *flag_fields,
+	ANSWERS_FILE_MAX = 64 << 20,
+};
+
+static void *
+at(const struct config *cfg, size_t offset)
 {
-	return (int *)((char *)(uintptr_t)cfg + field->offset);
+	return (char *)(uintptr_t)cfg + offset;
 }
 
 void
 config_default(struct config *cfg)
 {
-	*cfg = (struct config){ .dropout = 0.1 };
+	*cfg = (struct config){ 0 };
 	for (int i = 0; i < FIELDS; i++)
-		*number(cfg, &fields[i]) = fields[i].first;
+		*(int *)at(cfg, fields[i].offset) = fields[i].first;
+	for (int i = 0; i < REALS; i++)
+		*(double *)at(cfg, real_fields[i].offset) = real_fields[i].first;
 }
 
 int
 config_check(const struct config *cfg, struct err *err)
 {
 	for (int i = 0; i < FIELDS; i++) {
-		int value = *number(cfg, &fields[i]);
+		int value = *(int *)at(cfg, fields[i].offset);
 
 		if (value < fields[i].low || value > fields[i].high)
 			return err_set(err, "'%s' is %d, expected %d to %d", fields[i].key, value, fields[i].low,
@@ -63,8 +97,13 @@ config_check(const struct config *cfg, struct err *err)
 		               cfg->positions);
 	if (cfg->answers_n < 1 || cfg->answers_n > ANSWERS_MAX)
 		return err_set(err, "%d answers, expected 1 to %d", cfg->answers_n, ANSWERS_MAX);
-	if (!(cfg->dropout >= 0 && cfg->dropout < 1))
-		return err_set(err, "'dropout' is %g, expected 0 to below 1", cfg->dropout);
+	for (int i = 0; i < REALS; i++) {
+		double value = *(double *)at(cfg, real_fields[i].offset);
+
+		if (!(value >= real_fields[i].low && value < real_fields[i].below))
+			return err_set(err, "'%s' is %g, expected %g to below %g", real_fields[i].key, value,
+			               real_fields[i].low, real_fields[i].below);
+	}
 	return 0;
 }
 
@@ -89,20 +128,30 @@ parse_fields(struct config *cfg, const json_t *json, struct err *err)
 
 	for (int i = 0; i < FIELDS; i++) {
 		value = json_object_get(json, fields[i].key);
+		if (!value && fields[i].optional)
+			continue;
 		if (!json_is_integer(value) || json_integer_value(value) < fields[i].low ||
 		    json_integer_value(value) > fields[i].high)
 			return err_set(err, "'%s' is missing or no integer from %d to %d", fields[i].key, fields[i].low,
 			               fields[i].high);
-		*number(cfg, &fields[i]) = (int)json_integer_value(value);
+		*(int *)at(cfg, fields[i].offset) = (int)json_integer_value(value);
 	}
-	value = json_object_get(json, "sparse");
-	if (!json_is_boolean(value))
-		return err_set(err, "'sparse' is missing or neither true nor false");
-	cfg->sparse = json_is_true(value);
-	value = json_object_get(json, "dropout");
-	if (!json_is_number(value))
-		return err_set(err, "'dropout' is missing or no number");
-	cfg->dropout = json_number_value(value);
+	for (int i = 0; i < FLAGS; i++) {
+		value = json_object_get(json, flag_fields[i].key);
+		if (!value && flag_fields[i].optional)
+			continue;
+		if (!json_is_boolean(value))
+			return err_set(err, "'%s' is missing or neither true nor false", flag_fields[i].key);
+		*(int *)at(cfg, flag_fields[i].offset) = json_is_true(value);
+	}
+	for (int i = 0; i < REALS; i++) {
+		value = json_object_get(json, real_fields[i].key);
+		if (!value && real_fields[i].optional)
+			continue;
+		if (!json_is_number(value))
+			return err_set(err, "'%s' is missing or no number", real_fields[i].key);
+		*(double *)at(cfg, real_fields[i].offset) = json_number_value(value);
+	}
 	value = json_object_get(json, "answers");
 	if (!json_is_integer(value) || json_integer_value(value) < 1 || json_integer_value(value) > ANSWERS_MAX)
 		return err_set(err, "'answers' is missing or no integer from 1 to %d", ANSWERS_MAX);
@@ -182,7 +231,7 @@ config_parse(struct config *cfg, const char *config_json, const char *answers_js
 	json_t *json = load(config_json, "vqa.config", err);
 	int bad = !json, answers_n;
 
-	*cfg = (struct config){ 0 };
+	config_default(cfg);
 	if (json && !json_is_object(json))
 		bad = err_set(err, "vqa.config: no JSON object");
 	if (!bad && parse_fields(cfg, json, err))
@@ -212,10 +261,14 @@ config_format(const struct config *cfg, char **config_json, char **answers_json,
 	int bad = 0;
 
 	for (int i = 0; i < FIELDS; i++)
-		bad |= json_object_set_new(json, fields[i].key, json_integer(*number(cfg, &fields[i])));
+		bad |= json_object_set_new(json, fields[i].key, json_integer(*(int *)at(cfg, fields[i].offset)));
+	for (int i = 0; i < REALS; i++)
+		bad |= json_object_set_new(json, real_fields[i].key,
+		                           json_real(*(double *)at(cfg, real_fields[i].offset)));
+	for (int i = 0; i < FLAGS; i++)
+		bad |= json_object_set_new(json, flag_fields[i].key,
+		                           json_boolean(*(int *)at(cfg, flag_fields[i].offset)));
 	bad |= json_object_set_new(json, "answers", json_integer(cfg->answers_n));
-	bad |= json_object_set_new(json, "sparse", json_boolean(cfg->sparse));
-	bad |= json_object_set_new(json, "dropout", json_real(cfg->dropout));
 	bad |= json_object_set_new(json, "feature_source", json_string(cfg->source));
 	bad |= json_object_set_new(json, "vocab_hash", json_string(cfg->vocab_hash));
 	for (int i = 0; answers && i < cfg->answers_n; i++)

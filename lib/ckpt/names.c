@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "stream/schema.h"
+
 #define BERT "lxrt_encoder.model.bert"
 
 /* The part of a name that begins at `at`, up to a dot or the end, is `part`. */
@@ -123,25 +125,35 @@ count_layers(const struct state_names *names, const char *stack, const char *par
 	return n;
 }
 
-/* Kinds of models that are not read; here is where an adaptive span becomes part of a configuration. */
+/* LayerDrop's wrapper around a stack; how many layers it drops is in no name, and the reference's is one. */
 static int
-check_kind(const struct state_names *names, struct err *err)
+has_wrapper(const struct state_names *names)
 {
 	for (size_t i = 0; i < names->n; i++)
-		if (ends_with(names->list[i].ours, ".adaptive_span.current_val"))
-			return err_set(err, "tensor '%s': adaptive spans are not read by this version",
-			               names->list[i].tensor->name);
+		if (strstr(names->list[i].tensor->name, ".module_list."))
+			return 1;
+	return 0;
+}
+
+/* A span's first size is its rows: (span_rows, heads, 1, 1). */
+static int
+read_span(struct config *cfg, const struct tensor *span, struct err *err)
+{
+	if (span->dims != 4 || span->shape[0] < 1 || span->shape[0] > BATCH_MAX || span->shape[1] != cfg->heads)
+		return err_set(err, "tensor '%s' is no adaptive span of 1 to %d rows of %d heads", span->name,
+		               BATCH_MAX, cfg->heads);
+	cfg->adaptive = 1;
+	cfg->span_rows = (int)span->shape[0];
 	return 0;
 }
 
 int
 config_from_names(struct config *cfg, const struct state_names *names, int heads, struct err *err)
 {
-	const struct named *alpha;
+	const struct named *alpha, *span;
 
-	if (check_kind(names, err))
-		return -1;
 	cfg->heads = heads;
+	cfg->layerdrop = has_wrapper(names);
 	cfg->language = count_layers(names, "layer", "intermediate.dense");
 	cfg->vision = count_layers(names, "r_layers", "intermediate.dense");
 	cfg->cross = count_layers(names, "x_layers", "lang_inter.dense");
@@ -156,5 +168,6 @@ config_from_names(struct config *cfg, const struct state_names *names, int heads
 	if (alpha && alpha->tensor->dims == 1 && alpha->tensor->shape[0] != heads)
 		return err_set(err, "tensor '%s' has %lld alphas, expected one for each of %d heads",
 		               alpha->tensor->name, (long long)alpha->tensor->shape[0], heads);
-	return 0;
+	span = state_names_find(names, BERT ".encoder.x_layers.0.visual_attention.att.adaptive_span.current_val");
+	return span ? read_span(cfg, span->tensor, err) : 0;
 }

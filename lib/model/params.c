@@ -31,6 +31,7 @@ add(struct maker *m, enum init init, int64_t rows, int64_t columns, const char *
 	p->dims = columns ? 2 : 1;
 	p->shape[0] = rows;
 	p->shape[1] = columns;
+	p->shape[2] = p->shape[3] = 1;
 	p->n = (size_t)rows * (size_t)(columns ? columns : 1);
 	p->init = init;
 	p->used = m->used;
@@ -58,6 +59,15 @@ norm(struct maker *m, const char *prefix, const char *name, int width)
 	return p;
 }
 
+static int
+span(struct maker *m, const char *name)
+{
+	int p = add(m, INIT_SPAN, m->cfg->span_rows, m->cfg->heads, "%s.adaptive_span.current_val", name);
+
+	m->params->list[p].dims = 4;
+	return p;
+}
+
 /* self: what the reference calls the part with query, key and value ("self", or "att" in cross attention). */
 static struct attention_param
 attention(struct maker *m, const char *prefix, const char *self)
@@ -69,6 +79,7 @@ attention(struct maker *m, const char *prefix, const char *self)
 	p.norm = norm(m, prefix, ".output.LayerNorm", D);
 	p.output = linear(m, prefix, ".output.dense", D, D);
 	snprintf(name, sizeof name, "%s.%s", prefix, self);
+	p.span = m->cfg->adaptive ? span(m, name) : -1;
 	p.alpha = m->cfg->sparse ? add(m, INIT_ALPHA, m->cfg->heads, 0, "%s.entmax_alpha.alpha", name) : -1;
 	p.key = linear(m, name, ".key", D, D);
 	p.query = linear(m, name, ".query", D, D);
@@ -128,7 +139,7 @@ cross_layers(struct maker *m, struct cross_param *out, int count)
 	}
 }
 
-enum { PER_ATTENTION = 11, PER_FFN = 6, OTHERS = 32 };
+enum { PER_ATTENTION = 12, PER_FFN = 6, OTHERS = 32 };
 
 int
 params_make(struct params *params, const struct config *cfg, struct err *err)
@@ -204,8 +215,9 @@ normals(double out[2], uint32_t a, uint32_t b)
 enum { INIT_STREAM = 0 };
 
 void
-param_init(float *out, const struct param *param, int number, uint64_t seed, double range)
+param_init(float *out, const struct params *params, int number, const struct config *cfg, uint64_t seed, double range)
 {
+	const struct param *param = &params->list[number];
 	uint32_t u[4];
 	double z[4] = { 0 };
 
@@ -219,6 +231,7 @@ param_init(float *out, const struct param *param, int number, uint64_t seed, dou
 			continue;
 		case INIT_NORMAL:
 		case INIT_ALPHA:
+		case INIT_SPAN:
 			break;
 		}
 		if (i % 4 == 0) {
@@ -230,6 +243,8 @@ param_init(float *out, const struct param *param, int number, uint64_t seed, dou
 		}
 		if (param->init == INIT_NORMAL)
 			out[i] = (float)(range * z[i % 4]);
+		else if (param->init == INIT_SPAN)
+			out[i] = (float)(sqrt(2.0 / cfg->heads) * z[i % 4] + cfg->span_begin);
 		else
 			out[i] = (float)fmin(fmax(1 + 1 / (1 + exp(-z[i % 4])), 1.01), 2);
 	}

@@ -15,12 +15,13 @@ enum init {
 	INIT_ZERO,
 	INIT_ONE,
 	INIT_ALPHA, /* 1 + sigmoid(N(0, 1)), kept in [1.01, 2] (reference: models/entmax.py) */
+	INIT_SPAN, /* N(0, sqrt(2 / heads)) + config.span_begin (reference: models/adaptive_span.py, kaiming_normal_) */
 };
 
 struct param {
 	char name[128];
-	int dims;
-	int64_t shape[2];
+	int dims; /* 1 or 2; a span: 4 */
+	int64_t shape[4];
 	size_t n; /* elements */
 	enum init init;
 	int used; /* reaches the answers: else it never has a gradient (the last cross layer's vision side) */
@@ -38,6 +39,7 @@ struct attention_param {
 	struct linear_param query, key, value, output;
 	struct norm_param norm;
 	int alpha; /* -1 unless sparse */
+	int span;  /* -1 unless adaptive; (span_rows, heads, 1, 1) */
 };
 struct ffn_param {
 	struct linear_param inter, output;
@@ -71,9 +73,10 @@ void params_release(struct params *params);
 size_t params_count(const struct params *params); /* elements of all */
 
 /*
- * Fill one parameter's values as it begins, from (seed, its number) alone: Philox and Box-Muller. range is the standard
+ * Fill parameter `number` as it begins, from (seed, its number) alone: Philox and Box-Muller. range is the standard
  * deviation of INIT_NORMAL: BERT's initializer_range.
  */
-void param_init(float *out, const struct param *param, int number, uint64_t seed, double range);
+void param_init(float *out, const struct params *params, int number, const struct config *cfg, uint64_t seed,
+                double range);
 
 #endif

@@ -291,7 +291,7 @@ test_checkpoint(void **state)
 	for (int i = 0; i < params.n; i++) {
 		data[i] = malloc(params.list[i].n * sizeof **data);
 		assert_non_null(data[i]);
-		param_init(data[i], &params.list[i], i, 7, 0.02);
+		param_init(data[i], &params, i, &cfg, 7, 0.02);
 	}
 	for (int turn = 0; turn < 2; turn++) {
 		data[0][0] = (float)turn;
