@@ -10,7 +10,6 @@
 #include "feat/store.h"
 #include "feat/tsv.h"
 #include "sys/die.h"
-#include "sys/half.h"
 #include "sys/lines.h"
 #include "sys/opt.h"
 #include "sys/progress.h"
@@ -29,26 +28,6 @@ static const struct opt opts[] = {
 static const struct program program = {
 	"vqa-featpack", "TSV... STORE", "pack feature tables into a store", opts, 2, -1,
 };
-
-static int
-to_halves(struct features *f, const char *where, struct err *err)
-{
-	float *in = f->features;
-	uint16_t *out = f->features; /* in place: each half lies at or before its float */
-
-	for (size_t i = 0; i < (size_t)f->n * (size_t)f->columns; i++) {
-		float x;
-
-		memcpy(&x, &in[i], sizeof x);
-		out[i] = float_to_half(x);
-		if (isinf(half_to_float(out[i])))
-			return err_set(err,
-			               "%s: feature of region %zu, column %zu is %g, expected at most 65504 with --f16",
-			               where, i / (size_t)f->columns, i % (size_t)f->columns, (double)x);
-	}
-	f->f16 = 1;
-	return 0;
-}
 
 /* A fault ends the program, with the half-made store removed. */
 static void
@@ -79,7 +58,7 @@ pack(struct store *store, const char *path, struct features *f)
 			err_set(&err, "%s: the last line breaks off without a newline", where);
 			stop(store, &err);
 		}
-		if (tsv_parse(f, line, n - 1, where, &err) || (f16 && to_halves(f, where, &err)))
+		if (tsv_parse(f, line, n - 1, where, &err) || (f16 && features_to_halves(f, where, &err)))
 			stop(store, &err);
 		if (store_put(store, f, &err)) {
 			err_prefix(&err, "%s", where);

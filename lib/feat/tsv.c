@@ -23,16 +23,15 @@ struct column {
 static int
 split(struct column columns[COLUMNS], const char *row, size_t n, const char *where, struct err *err)
 {
-	size_t from = 0;
 	int count = 0;
 
-	for (size_t i = 0; i <= n; i++) {
-		if (i < n && row[i] != '\t')
-			continue;
+	for (size_t from = 0; from <= n; count++) {
+		const char *tab = memchr(row + from, '\t', n - from);
+		size_t end = tab ? (size_t)(tab - row) : n;
+
 		if (count < COLUMNS)
-			columns[count] = (struct column){ row + from, i - from, from };
-		count++;
-		from = i + 1;
+			columns[count] = (struct column){ row + from, end - from, from };
+		from = end + 1;
 	}
 	if (count != COLUMNS)
 		return err_set(err, "%s: %d columns, expected %d", where, count, COLUMNS);
@@ -112,18 +111,14 @@ check_boxes(struct features *f, const struct column columns[COLUMNS], const char
 static int
 check_features(const struct features *f, const struct column columns[COLUMNS], const char *where, struct err *err)
 {
-	const float *x = f->features;
+	size_t n = (size_t)f->n * (size_t)f->columns, i = first_not_finite(f->features, n);
+	char words[160];
 
-	for (size_t i = 0; i < (size_t)f->n * (size_t)f->columns; i++) {
-		char words[160];
-
-		if (isfinite(x[i]))
-			continue;
-		snprintf(words, sizeof words, "region %zu, number %zu is %g, expected a finite number",
-		         i / (size_t)f->columns, i % (size_t)f->columns, (double)x[i]);
-		return fault(err, where, columns, FEATURES, base64_length(i * 4 / 3 * 3), words);
-	}
-	return 0;
+	if (i == n)
+		return 0;
+	snprintf(words, sizeof words, "region %zu, number %zu is %g, expected a finite number", i / (size_t)f->columns,
+	         i % (size_t)f->columns, (double)((const float *)f->features)[i]);
+	return fault(err, where, columns, FEATURES, base64_length(i * 4 / 3 * 3), words);
 }
 
 static int
