@@ -52,6 +52,21 @@ features_release(struct features *f)
 	*f = (struct features){ 0 };
 }
 
+int
+features_share_boxes(struct features *f, struct err *err)
+{
+	for (int i = 0; i < 4 * f->n; i++) {
+		float *x = &f->boxes[i];
+
+		*x /= (float)(i % 2 ? f->height : f->width);
+		if (!(*x >= -1e-5f && *x <= 1 + 1e-5f))
+			return err_set(err, "box %d lies at %g of the picture's %s, expected 0 to 1", i / 4, (double)*x,
+			               i % 2 ? "height" : "width");
+		*x = fminf(fmaxf(*x, 0), 1);
+	}
+	return 0;
+}
+
 /*
  * The index of the first x with |x| >= limit or not a number; n if there is none. Without their sign, floats are in the order of
  * their bits, and what is not a number comes last.

@@ -271,12 +271,16 @@ store_put(struct store *s, const struct features *f, struct err *err)
 		             .height = (uint32_t)f->height };
 	int code;
 
-	if (s->images && f->columns != s->features)
-		return err_set(err, "image '%s' has %d features a region, but the images before it have %d", f->id,
-		               f->columns, s->features);
+	if (s->images && f->columns != s->features) {
+		err_set(err, "image '%s' has %d features a region, but the images before it have %d", f->id, f->columns,
+		        s->features);
+		return 1;
+	}
 	code = mdb_put(s->txn, s->dbi, &key, &value, MDB_NOOVERWRITE | MDB_RESERVE);
-	if (code == MDB_KEYEXIST)
-		return err_set(err, "image '%s' is there twice", f->id);
+	if (code == MDB_KEYEXIST) {
+		err_set(err, "image '%s' is there twice", f->id);
+		return 1;
+	}
 	if (code)
 		return lmdb_fault(s, code, "cannot write", err);
 	memcpy((uint8_t *)value.mv_data + HEAD, f->boxes, boxes);

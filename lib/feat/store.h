@@ -46,6 +46,7 @@ void store_close(struct store *store);
  * there is written over.
  */
 int store_create(struct store *store, const char *path, const char *source, struct err *err);
+/* 1: the image cannot be in this store, since another is there with its id, or with other features; -1: the store is at fault. */
 int store_put(struct store *store, const struct features *f, struct err *err);
 int store_commit(struct store *store, struct err *err);
 /* Always returns -1. */

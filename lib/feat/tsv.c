@@ -88,24 +88,12 @@ get_bytes(void *out, size_t n, const struct column columns[COLUMNS], int column,
 	return fault(err, where, columns, column, at, words);
 }
 
-/* Pixels to shares, as the reference does, and its own tolerance of 1e-5 beyond the picture. */
 static int
-check_boxes(struct features *f, const struct column columns[COLUMNS], const char *where, struct err *err)
+share_boxes(struct features *f, const struct column columns[COLUMNS], const char *where, struct err *err)
 {
-	for (int i = 0; i < 4 * f->n; i++) {
-		float *x = &f->boxes[i];
-		char words[160];
+	struct err words;
 
-		*x /= (float)(i % 2 ? f->height : f->width);
-		if (*x >= -1e-5f && *x <= 1 + 1e-5f) {
-			*x = fminf(fmaxf(*x, 0), 1);
-			continue;
-		}
-		snprintf(words, sizeof words, "box %d lies at %g of the picture's %s, expected 0 to 1", i / 4,
-		         (double)*x, i % 2 ? "height" : "width");
-		return fault(err, where, columns, BOXES, 0, words);
-	}
-	return 0;
+	return features_share_boxes(f, &words) ? fault(err, where, columns, BOXES, 0, words.text) : 0;
 }
 
 static int
@@ -165,7 +153,7 @@ tsv_parse(struct features *f, const char *row, size_t n, const char *where, stru
 		return -1;
 	memcpy(f->id, columns[ID].text, columns[ID].n);
 	f->id[columns[ID].n] = '\0';
-	return check_boxes(f, columns, where, err) || check_features(f, columns, where, err) ? -1 : 0;
+	return share_boxes(f, columns, where, err) || check_features(f, columns, where, err) ? -1 : 0;
 }
 
 static int
