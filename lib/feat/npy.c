@@ -113,6 +113,7 @@ static int
 parse_header(struct npy *a, const char *text, struct err *err)
 {
 	const char *p = take(skip_spaces(text), "{");
+	size_t n = strlen(text);
 	int seen = 0;
 	char quote[160];
 
@@ -124,8 +125,10 @@ parse_header(struct npy *a, const char *text, struct err *err)
 	p = take(p, "}");
 	if (p && !*p && seen == ALL)
 		return 0;
+	while (n && strchr(" \n", text[n - 1]))
+		n--;
 	return err_set(err, "array '%s': a header of '%s', expected plain numbers or strings in at most %d dimensions",
-	               a->name, utf8_quote(quote, sizeof quote, text, strlen(text)), NPY_DIMS);
+	               a->name, utf8_quote(quote, sizeof quote, text, n), NPY_DIMS);
 }
 
 static int
