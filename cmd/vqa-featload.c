@@ -140,8 +140,8 @@ main(int argc, char **argv)
 	}
 	if (got < 0)
 		die(&err);
-	skips_tell(&work.rows, "rows");
-	skips_tell(&work.questions, "questions");
+	skips_tell(&work.rows, "row");
+	skips_tell(&work.questions, "question");
 	if (rec_end(&out, &in, questions - work.questions.count, &err))
 		die(&err);
 	return 0;

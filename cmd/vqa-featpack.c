@@ -92,7 +92,7 @@ main(int argc, char **argv)
 		stop(&store, &err);
 	pack_all(&store, &ahead, &skips);
 	ahead_close(&ahead);
-	skips_tell(&skips, "images");
+	skips_tell(&skips, "image");
 	if (!store.images) {
 		err_set(&err, "%s: no rows to pack", argv[last]);
 		stop(&store, &err);

@@ -19,6 +19,6 @@ skips_tell(const struct skips *s, const char *what)
 	for (int i = 0; i < SKIPS_NAMED && i < s->count; i++)
 		warn_words("left out: %s", s->first[i].text);
 	if (s->count)
-		warn_words("%lld %s left out%s", (long long)s->count, what,
+		warn_words("%lld %s%s left out%s", (long long)s->count, what, s->count > 1 ? "s" : "",
 		           s->count > SKIPS_NAMED ? ", the first of them above" : "");
 }

@@ -16,7 +16,7 @@ struct skips {
 };
 
 void skips_add(struct skips *s, const struct err *why);
-/* "left out: WORDS" for the first few, then "N WHAT left out"; nothing if there were none. */
+/* "left out: WORDS" for the first few, then "N WHATs left out"; nothing if there were none. */
 void skips_tell(const struct skips *s, const char *what);
 
 #endif
