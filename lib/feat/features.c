@@ -4,6 +4,7 @@
 #include "feat/features.h"
 
 #ifdef __x86_64__
+#include <cpuid.h>
 #include <immintrin.h>
 #endif
 #include <math.h>
@@ -100,6 +101,15 @@ first_not_finite(const float *x, size_t n)
 }
 
 #ifdef __x86_64__
+/* AVX says that the registers may be used, too. */
+static int
+has_f16c(void)
+{
+	unsigned a, b, c, d;
+
+	return __builtin_cpu_supports("avx") && __get_cpuid(1, &a, &b, &c, &d) && c & bit_F16C;
+}
+
 /* The same as float_to_half(), eight at a time; returns how many. */
 __attribute__((target("avx,f16c"))) static size_t
 halves_of_eight(uint16_t *out, const float *in, size_t n)
@@ -125,7 +135,7 @@ features_to_halves(struct features *f, const char *where, struct err *err)
 		               where, i / (size_t)f->columns, i % (size_t)f->columns, (double)in[i]);
 	i = 0;
 #ifdef __x86_64__
-	if (__builtin_cpu_supports("f16c"))
+	if (has_f16c())
 		i = halves_of_eight(out, in, n);
 #endif
 	for (; i < n; i++) {
