@@ -76,10 +76,13 @@ check_text(const json_t *json, const char *key, const char *expected, struct err
 {
 	const json_t *value = json_object_get(json, key);
 
-	if (!value || (json_is_string(value) && !strcmp(json_string_value(value), expected)))
+	if (!value)
 		return 0;
-	return err_set(err, "'%s' is '%.40s', expected '%s'", key,
-	               json_is_string(value) ? json_string_value(value) : "no string", expected);
+	if (!json_is_string(value))
+		return err_set(err, "'%s' is no string, expected '%s'", key, expected);
+	if (strcmp(json_string_value(value), expected) != 0)
+		return err_set(err, "'%s' is '%.40s', expected '%s'", key, json_string_value(value), expected);
+	return 0;
 }
 
 static int

@@ -106,7 +106,10 @@ name_pretraining(const char *ours)
 static int
 by_name(const void *a, const void *b)
 {
-	return strcmp(((const struct named *)a)->ours, ((const struct named *)b)->ours);
+	const struct named *x = a, *y = b;
+	int order = strcmp(x->ours, y->ours);
+
+	return order ? order : strcmp(x->tensor->name, y->tensor->name);
 }
 
 int

@@ -155,7 +155,7 @@ test_names(void **state)
 		{ "att.adaptive_span.mask_template_1", "att.adaptive_span.mask_template_1", 0 },
 		{ "att.adaptive_span.current_val", "att.adaptive_span.current_val", 1 },
 	};
-	char out[TENSOR_NAME], longest[TENSOR_NAME];
+	char out[NAME_OURS], longest[TENSOR_NAME];
 
 	(void)state;
 	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
