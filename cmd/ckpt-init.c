@@ -114,38 +114,37 @@ read_config(struct config *cfg)
 		die_usage("%s", err.text); /* sizes that do not fit together; files have been checked above */
 }
 
-/* Which row of their head each answer takes. */
-static const struct answer_table *
-read_table(const struct config *cfg)
+/* A trained model's tensors, and what of ours they are. */
+struct trained {
+	struct image image;
+	struct state_names names;
+	struct answer_table table; /* row is NULL where the head's rows are not looked up */
+	struct weights weights;
+};
+
+static void
+read_table(struct answer_table *table, const struct config *cfg)
 {
-	static struct answer_table table;
 	struct config theirs = { 0 };
 	struct err err;
 
-	if (!table_file)
-		return NULL;
-	if (config_read_answers(&theirs, table_file, &err) || answer_table_make(&table, cfg, &theirs, &err))
+	if (config_read_answers(&theirs, table_file, &err) || answer_table_make(table, cfg, &theirs, &err))
 		die(&err);
 	config_release(&theirs);
-	return &table;
 }
 
-/* What the state dict `from` has of the model's parameters; without one, nothing. */
 static void
-bind_weights(struct weights *weights, const struct params *params, const struct config *cfg, const char *from)
+read_trained(struct trained *trained, const struct params *params, const struct config *cfg, const char *from)
 {
-	static struct image image;
-	static struct state_names names;
+	struct weights *weights = &trained->weights;
 	struct err err;
 
-	if (!from) {
-		if (weights_bind(weights, params, NULL, NULL, &err))
-			die(&err);
-		return;
-	}
-	if (image_open(&image, from, &err))
+	if (table_file)
+		read_table(&trained->table, cfg);
+	if (image_open(&trained->image, from, &err))
 		die(&err);
-	if (state_names_make(&names, &image, &err) || weights_bind(weights, params, &names, read_table(cfg), &err) ||
+	if (state_names_make(&trained->names, &trained->image, &err) ||
+	    weights_bind(weights, params, &trained->names, table_file ? &trained->table : NULL, &err) ||
 	    (!allow_missing && weights_check_missing(weights, bert ? WEIGHTS_BERT : WEIGHTS_LXMERT, &err)))
 		die_words("%s: %s", from, err.text);
 }
@@ -155,9 +154,9 @@ main(int argc, char **argv)
 {
 	int operand = opt_parse(&program, argc, argv);
 	const char *from = bert ? bert : lxmert;
+	struct trained trained = { 0 };
 	struct config cfg;
 	struct params params;
-	struct weights weights;
 	struct err err;
 	float **data;
 
@@ -168,15 +167,18 @@ main(int argc, char **argv)
 	read_config(&cfg);
 	if (params_make(&params, &cfg, &err))
 		die(&err);
-	bind_weights(&weights, &params, &cfg, from);
-	data = weights_values(&weights, &cfg, (uint64_t)seed, range, &err);
-	if (!data)
-		die_words("%s%s%s", from ? from : "", from ? ": " : "", err.text);
-	if (checkpoint_write(&cfg, &params, (const float *const *)data, NULL, 0, argv[operand], &err))
+	if (from)
+		read_trained(&trained, &params, &cfg, from);
+	else if (weights_bind(&trained.weights, &params, NULL, NULL, &err))
+		die(&err);
+	data = weights_values(&trained.weights, &cfg, (uint64_t)seed, range, &err);
+	if (!data && from)
+		err_prefix(&err, "%s", from);
+	if (!data || checkpoint_write(&cfg, &params, (const float *const *)data, NULL, 0, argv[operand], &err))
 		die(&err);
 	if (from)
-		weights_report(&weights, from, warn_words);
-	if (weights.table)
-		answer_table_report(weights.table, &cfg, from, warn_words);
+		weights_report(&trained.weights, from, warn_words);
+	if (table_file)
+		answer_table_report(&trained.table, &cfg, from, warn_words);
 	return 0;
 }

@@ -25,8 +25,12 @@ bind(struct weights *w, int i, struct err *err)
 
 	if (!named)
 		return 0;
-	if (w->table && is_head(w->params, i))
+	if (w->table && is_head(w->params, i)) {
 		expected.shape[0] = w->table->rows;
+		if (named->tensor->dims && named->tensor->shape[0] != w->table->rows)
+			return err_set(err, "tensor '%s' has %lld rows, but the list of its answers has %d",
+			               named->tensor->name, (long long)named->tensor->shape[0], w->table->rows);
+	}
 	if (checkpoint_check_tensor(named->tensor, &expected, err))
 		return -1;
 	w->from[i] = named;
