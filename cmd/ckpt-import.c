@@ -9,6 +9,7 @@
 #include "ckpt/checkpoint.h"
 #include "ckpt/hf_config.h"
 #include "ckpt/names.h"
+#include "ckpt/state.h"
 #include "ckpt/weights.h"
 #include "sys/die.h"
 #include "sys/opt.h"
@@ -138,7 +139,7 @@ main(int argc, char **argv)
 	struct err err;
 	float **data;
 
-	if (image_open(&image, source, &err))
+	if (state_open(&image, source, &err))
 		die(&err);
 	if (state_names_make(&names, &image, &err))
 		die_words("%s: %s", source, err.text);

@@ -7,6 +7,7 @@
 
 #include "ckpt/checkpoint.h"
 #include "ckpt/names.h"
+#include "ckpt/state.h"
 #include "ckpt/weights.h"
 #include "stream/schema.h"
 #include "sys/die.h"
@@ -141,7 +142,7 @@ read_trained(struct trained *trained, const struct params *params, const struct 
 
 	if (table_file)
 		read_table(&trained->table, cfg);
-	if (image_open(&trained->image, from, &err))
+	if (state_open(&trained->image, from, &err))
 		die(&err);
 	if (state_names_make(&trained->names, &trained->image, &err) ||
 	    weights_bind(weights, params, &trained->names, table_file ? &trained->table : NULL, &err) ||

@@ -221,6 +221,14 @@ for k, v in out[1].items():
 	jq '.[1:]' all.json >short.json
 	fails_with 1 "ckpt-init: x.safetensors: tensor 'module.answer_head.logit_fc.3.bias' has 11 rows, but the list of its answers has 10" \
 		beside --lxmert x.safetensors --lxmert-answers short.json none
+	# What torch wrote, and the reference's own names.
+	pretrained "t = {k if k.startswith('logit') else '$BERT.' + k: v for k, v in t.items()}"
+	beside -A eleven.json --lxmert x.safetensors want.safetensors
+	python "
+from pth import *
+save_zip('x.pth', state(load('x.safetensors')[1]))"
+	beside -A eleven.json --lxmert x.pth out.safetensors
+	cmp want.safetensors out.safetensors
 	[ ! -e none ]
 }
 

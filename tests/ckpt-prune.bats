@@ -96,7 +96,7 @@ for part in 'adaptive_span.current_val', 'entmax_alpha.alpha':
 	fails_with 2 "ckpt-prune: option -l: '0', but that stack has no layers" ckpt-prune -l 0 none out
 	ckpt-prune -l '' none again.safetensors
 	cmp none.safetensors again.safetensors
-	fails_with 1 "ckpt-prune: out: no such checkpoint: neither a file, nor with .safetensors added, nor a run's folder" ckpt-prune out out
+	fails_with 1 "ckpt-prune: out: no such checkpoint: neither a file, nor with .safetensors or .pth added, nor a run's folder" ckpt-prune out out
 	[ ! -e out ]
 }
 
