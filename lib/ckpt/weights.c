@@ -84,38 +84,70 @@ weights_release(struct weights *w)
 	*w = (struct weights){ 0 };
 }
 
-/* How much of a name stands for its group: a layer's names up to its number, any other's up to its last part. */
-static size_t
-group(const char *name)
-{
-	for (const char *at = strchr(name, '.'); at; at = strchr(at + 1, '.')) {
-		size_t n = strspn(at + 1, "0123456789");
+/* A run of names that are listed as one: those of layers with adjacent numbers, or those that differ in their last part. */
+struct group {
+	size_t stem; /* bytes that all begin with */
+	int first, last, numbered;
+	int n;
+};
 
-		if (n && at[1 + n] == '.')
-			return (size_t)(at + 1 + n + 1 - name);
+static struct group
+group_of(const char *name)
+{
+	const char *dot = strrchr(name, '.');
+
+	for (const char *at = strchr(name, '.'); at; at = strchr(at + 1, '.')) {
+		size_t digits = strspn(at + 1, "0123456789");
+
+		if (digits && digits < 5 && at[1 + digits] == '.') {
+			int number = atoi(at + 1);
+
+			return (struct group){ (size_t)(at + 1 - name), number, number, 1, 1 };
+		}
 	}
-	return strrchr(name, '.') ? (size_t)(strrchr(name, '.') + 1 - name) : strlen(name);
+	return (struct group){ .stem = dot ? (size_t)(dot + 1 - name) : strlen(name), .n = 1 };
 }
 
-/* "a.0.* (16), b.weight": names in groups, as many as have room. */
+/* Takes the next name into the group if it belongs there. */
+static int
+group_take(struct group *group, const char *name, const char *next)
+{
+	struct group other = group_of(next);
+
+	if (other.stem != group->stem || other.numbered != group->numbered || memcmp(name, next, group->stem) != 0 ||
+	    other.first < group->first - 1 || other.first > group->last + 1)
+		return 0;
+	group->first = other.first < group->first ? other.first : group->first;
+	group->last = other.first > group->last ? other.first : group->last;
+	group->n++;
+	return 1;
+}
+
+/* "a.0-4.* (80), b.weight": as many as have room. */
 static void
 list_names(char *out, size_t size, const char *const *names, int n)
 {
 	size_t used = 0;
-	int count;
+	struct group group;
 
 	out[0] = '\0';
-	for (int i = 0; i < n; i += count) {
-		size_t length = group(names[i]);
-		char item[TENSOR_NAME + 32];
+	for (int i = 0; i < n; i += group.n) {
+		const char *comma = i ? ", " : "";
+		char item[TENSOR_NAME + 64];
 
-		for (count = 1; i + count < n; count++)
-			if (group(names[i + count]) != length || memcmp(names[i], names[i + count], length) != 0)
-				break;
-		if (count == 1)
-			snprintf(item, sizeof item, "%s%s", i ? ", " : "", names[i]);
+		group = group_of(names[i]);
+		while (i + group.n < n && group_take(&group, names[i], names[i + group.n]))
+			;
+		if (group.n == 1)
+			snprintf(item, sizeof item, "%s%s", comma, names[i]);
+		else if (!group.numbered)
+			snprintf(item, sizeof item, "%s%.*s* (%d)", comma, (int)group.stem, names[i], group.n);
+		else if (group.first == group.last)
+			snprintf(item, sizeof item, "%s%.*s%d.* (%d)", comma, (int)group.stem, names[i], group.first,
+			         group.n);
 		else
-			snprintf(item, sizeof item, "%s%.*s* (%d)", i ? ", " : "", (int)length, names[i], count);
+			snprintf(item, sizeof item, "%s%.*s%d-%d.* (%d)", comma, (int)group.stem, names[i], group.first,
+			         group.last, group.n);
 		if (used + strlen(item) + sizeof ", ..." > size) {
 			snprintf(out + used, size - used, ", ...");
 			return;
