@@ -112,7 +112,7 @@ group_ended() {
 
 # The five kinds' rows behind each epoch's loss, in the reference's form.
 @test "train-adaptive-sparse: spans in the log; then a run from its weights, and its test split alone" {
-	local run
+	local run other
 	export SNAP=$PWD/snap EPOCHS=1
 	run=$SNAP/adaptive-sparse
 	train-adaptive-sparse >said 2>errors
@@ -126,20 +126,21 @@ group_ended() {
 	spanreport "$run" | awk -F '\t' 'NR > 1 { print $1, $2, $3 }' >spans
 	diff spans <(sed -n 9,16p "$run/log.log" | sed 's/\t.*//')
 	# The test split once more, by the same weights under another name.
-	mkdir other
-	cp "$run/BEST.safetensors" other/named.safetensors
-	SNAP=other FROM=named test-adaptive-sparse >again
-	cmp other/adaptive-sparse/test_predict.json "$run/test_predict.json"
+	other=$PWD/other
+	mkdir "$other"
+	cp "$run/BEST.safetensors" "$other/named.safetensors"
+	SNAP=$other FROM=named test-adaptive-sparse >again
+	cmp "$other/adaptive-sparse/test_predict.json" "$run/test_predict.json"
 	diff said again
-	SNAP=other FROM=$run EPOCHS=0 train-adaptive-sparse >began 2>errors || true
-	cmp other/adaptive-sparse/START.safetensors "$run/BEST.safetensors"
-	fails_with 1 "FROM: '$run/BEST.safetensors' is no model of the kind 'sparse'" env FROM="$run" SNAP=third "$ROOT/pipelines/train-sparse"
+	SNAP=$other FROM=$run EPOCHS=0 run -1 train-adaptive-sparse
+	cmp "$other/adaptive-sparse/START.safetensors" "$run/BEST.safetensors"
+	fails_with 1 "FROM: '$run/BEST.safetensors' is no model of the kind 'sparse'" env FROM="$run" SNAP="$PWD/third" "$ROOT/pipelines/train-sparse"
 	fails_with 1 "FROM: no run and no checkpoint 'nothing', in '$SNAP' or elsewhere" env FROM=nothing "$ROOT/pipelines/test-sparse"
-	SNAP=fourth fails_with 1 "fourth/sparse: no BEST.safetensors: train first (pipelines/train-sparse), or name weights by FROM" \
+	SNAP=$PWD/fourth fails_with 1 "$PWD/fourth/sparse: no BEST.safetensors: train first (pipelines/train-sparse), or name weights by FROM" \
 		"$ROOT/pipelines/test-sparse"
-	cp "$run/START.safetensors" other/changed.safetensors
-	fails_with 1 "other/adaptive-sparse: its run began with other weights (FROM); remove the folder, or name another by SNAP" \
-		env SNAP=other FROM=changed "$ROOT/pipelines/train-adaptive-sparse"
+	cp "$run/START.safetensors" "$other/changed.safetensors"
+	fails_with 1 "$other/adaptive-sparse: its run began with other weights (FROM); remove the folder, or name another by SNAP" \
+		env SNAP="$other" FROM=changed "$ROOT/pipelines/train-adaptive-sparse"
 }
 
 @test "train-layerdrop: a layer of each stack is left out of each step, and none for answers" {
