@@ -218,6 +218,8 @@ save('x.safetensors', t)"
 	ckpt-import -n 4 x.safetensors got.safetensors 2>said
 	[ "$(cat said)" = 'ckpt-import: x.safetensors: 111 of 111 parameters loaded' ]
 	cmp want.safetensors got.safetensors
+	logits softmax got
+	rm got.safetensors
 	# An encoder alone: its head is missing.
 	rename "k.replace('$BERT.', '')"
 	python "save('x.safetensors', {k: v for k, v in load('x.safetensors')[1].items() if not k.startswith('logit_fc')})"
@@ -227,6 +229,9 @@ save('x.safetensors', t)"
 	jq -nc '["yes","no"]' >answers.json
 	fails_with 1 "ckpt-import: x.safetensors: 6 tensors are missing: logit_fc.0.* (2), logit_fc.2-3.* (4)" \
 		ckpt-import -n 4 -A answers.json x.safetensors got.safetensors
+	fails_with 1 "ckpt-import: x.safetensors: tensor 'logit_fc.3.weight' is missing, whose rows are to be found by their answers" \
+		ckpt-import -n 4 --allow-missing -A answers.json --lxmert-answers answers.json x.safetensors got.safetensors
+	[ ! -e got.safetensors ]
 	ckpt-import -n 4 --allow-missing -A answers.json x.safetensors got.safetensors 2>said
 	diff - said <<-end
 		ckpt-import: x.safetensors: 105 of 111 parameters loaded

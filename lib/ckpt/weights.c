@@ -70,6 +70,9 @@ weights_bind(struct weights *w, const struct params *params, const struct state_
 		return err_set(err, "out of memory for %d parameters", params->n);
 	for (int i = 0; names && !bad && i < params->n; i++)
 		bad = bind(w, i, err);
+	if (!bad && table && !w->from[params->head_out.weight])
+		bad = err_set(err,
+		              "tensor 'logit_fc.3.weight' is missing, whose rows are to be found by their answers");
 	if (!bad && (!names || !list_unused(w, err)))
 		return 0;
 	weights_release(w);

@@ -22,7 +22,7 @@ struct weights {
 	int loaded, unused_n;
 };
 
-/* A tensor with the name of a parameter but another shape is an error. */
+/* A tensor with the name of a parameter but another shape is an error, as is a table without a head. */
 int weights_bind(struct weights *weights, const struct params *params, const struct state_names *names,
                  const struct answer_table *table, struct err *err);
 void weights_release(struct weights *weights);
