@@ -1,6 +1,7 @@
 /*
  * vqa-featpack: feature tables and numpy's files to a store.
  */
+#include <malloc.h>
 #include <string.h>
 
 #include "feat/ahead.h"
@@ -85,6 +86,9 @@ main(int argc, char **argv)
 		source = argv[operand];
 	if (strlen(source) >= sizeof store.source)
 		die_usage("option --source: longer than %zu bytes", sizeof store.source - 1);
+	/* LMDB frees a transaction's pages and asks for as many at once: they stay with the process. */
+	mallopt(M_MMAP_THRESHOLD, 32 << 20);
+	mallopt(M_TRIM_THRESHOLD, 64 << 20);
 	if (store_create(&store, argv[last], source, &err))
 		die(&err);
 	rows_open(&rows, argv + operand, last - operand, f16);
