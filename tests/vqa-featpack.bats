@@ -98,7 +98,7 @@ refuses() {
 		print("\t".join(["a", "10", "10", b64("q", 0), b64("f", 0), b64("q", 0), b64("f", 0), "1", b64("f", 0, 0, 5, 5), b64("f", *values)]))
 	END
 	vqa-featpack large.tsv large.lmdb
-	fails_with 1 "vqa-featpack: large.tsv:1: feature of region 0, column 2 is -65520, expected at most 65504 with --f16" \
+	fails_with 1 "vqa-featpack: large.tsv:1: image 'a', features: region 0, number 2 is -65520, expected at most 65504 with --f16" \
 		vqa-featpack --f16 large.tsv half.lmdb
 	[ ! -e half.lmdb ]
 }
@@ -262,4 +262,14 @@ open("bad.npz", "wb").write(b)'
 	wait $!
 	vqa-featpack features.tsv other
 	cmp store other
+}
+
+@test "a file of the temporary name that is not ours stays" {
+	echo mine >store.new
+	fails_with 1 'vqa-featpack: store.new: is there and no store that was left half-made' vqa-featpack features.tsv store
+	[ "$(cat store.new)" = mine ]
+	ln -sf mine store.new
+	run -1 vqa-featpack features.tsv store
+	[ ! -e mine ]
+	fails_with 1 'vqa-featpack: none/store.new: cannot create: No such file or directory' vqa-featpack features.tsv none/store
 }

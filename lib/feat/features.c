@@ -131,8 +131,10 @@ features_to_halves(struct features *f, const char *where, struct err *err)
 	uint16_t *out = f->features; /* each half lies at or before its float */
 
 	if (i < n)
-		return err_set(err, "%s: feature of region %zu, column %zu is %g, expected at most 65504 with --f16",
-		               where, i / (size_t)f->columns, i % (size_t)f->columns, (double)in[i]);
+		return err_set(
+			err,
+			"%s: image '%s', features: region %zu, number %zu is %g, expected at most 65504 with --f16",
+			where, f->id, i / (size_t)f->columns, i % (size_t)f->columns, (double)in[i]);
 	i = 0;
 #ifdef __x86_64__
 	if (has_f16c())

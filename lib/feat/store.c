@@ -203,6 +203,20 @@ end(struct store *s, struct err *err)
 	return code ? lmdb_fault(s, code, "cannot write", err) : 0;
 }
 
+/* What is there under the temporary name is nothing yet, or was begun by LMDB. */
+static int
+may_take(int fd)
+{
+	uint8_t begin[20] = { 0 };
+	uint32_t magic;
+	struct stat st;
+
+	if (fstat(fd, &st) || !S_ISREG(st.st_mode) || pread(fd, begin, sizeof begin, 0) < 0)
+		return 0;
+	memcpy(&magic, begin + 16, sizeof magic);
+	return !st.st_size || magic == STORE_MAGIC;
+}
+
 /*
  * The temporary file, empty and ours alone. A lock goes with its process, so that what a killed writer left is taken over; one that
  * was renamed between open and lock is somebody's store.
@@ -212,9 +226,14 @@ open_temporary(struct store *s, struct err *err)
 {
 	struct stat ours, there;
 
-	s->fd = open(s->temporary, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+	s->fd = open(s->temporary, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0666);
 	if (s->fd < 0)
-		return err_sys(err, "%s: cannot create", s->path);
+		return err_sys(err, "%s: cannot create", s->temporary);
+	if (!may_take(s->fd)) {
+		close(s->fd);
+		s->fd = -1;
+		return err_set(err, "%s: is there and no store that was left half-made", s->temporary);
+	}
 	if (!flock(s->fd, LOCK_EX | LOCK_NB) && !fstat(s->fd, &ours) && !stat(s->temporary, &there) &&
 	    ours.st_dev == there.st_dev && ours.st_ino == there.st_ino)
 		return ftruncate(s->fd, 0) ? err_sys(err, "%s: cannot write", s->temporary) : 0;
