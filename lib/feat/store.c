@@ -13,9 +13,9 @@
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#include <zlib.h>
 
 #include "feat/store_check.h"
+#include "sys/crc.h"
 #include "sys/file.h"
 
 enum { HEAD = 32, MAP_LEAST = 1 << 16, VERSION = 2 };
@@ -32,13 +32,13 @@ struct head {
 static uint32_t
 checksum(int version, const char *id, size_t id_n, struct head head, const void *data, size_t n)
 {
-	uLong crc = 0;
+	uint32_t crc = 0;
 
 	if (version > 1) {
 		head.crc = 0;
-		crc = crc32_z(crc32_z(0, (const uint8_t *)id, id_n), (const uint8_t *)&head, sizeof head);
+		crc = crc_32(crc_32(0, id, id_n), &head, sizeof head);
 	}
-	return (uint32_t)crc32_z(crc, data, n);
+	return crc_32(crc, data, n);
 }
 
 static int

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "sys/crc.h"
 #include "sys/utf8.h"
 
 enum { ENCRYPTED = 1, STORED = 0, DEFLATED = 8 };
@@ -83,7 +84,7 @@ unzip_read(struct unzip *in, void *out, size_t n, struct err *err)
 		memcpy(out, in->data + in->done, n);
 	}
 	in->done += n;
-	in->crc = (uint32_t)crc32_z(in->crc, out, n);
+	in->crc = crc_32(in->crc, out, n);
 	return 0;
 }
 

@@ -1,5 +1,5 @@
 /*
- * Base64 and what is done with all of an image's numbers: long texts, which go through registers where there are some, against
+ * Base64, CRC-32 and what is done with all of an image's numbers: long texts, which go through registers where there are some, against
  * short ones and against slow definitions, with a fault at every place.
  */
 #include <setjmp.h>
@@ -13,6 +13,7 @@
 
 #include "feat/features.h"
 #include "sys/base64.h"
+#include "sys/crc.h"
 #include "sys/half.h"
 
 enum { BYTES = 300 };
@@ -94,6 +95,38 @@ test_base64_faults(void **state)
 	assert_int_equal(base64_decode(out, text, LENGTH, &at), sizeof in - 1);
 }
 
+/* Bit by bit. */
+static uint32_t
+slow_crc(uint32_t crc, const uint8_t *data, size_t n)
+{
+	crc = ~crc;
+	for (size_t i = 0; i < 8 * n; i++) {
+		uint32_t bit = (crc ^ (uint32_t)(data[i / 8] >> i % 8)) & 1;
+
+		crc = crc >> 1 ^ (bit ? 0xedb88320 : 0);
+	}
+	return ~crc;
+}
+
+/* All lengths up to where registers have taken several turns, from every alignment, and in two pieces. */
+static void
+test_crc(void **state)
+{
+	enum { LONG = 700 };
+	uint8_t data[LONG + 16];
+
+	(void)state;
+	assert_int_equal(slow_crc(0, (const uint8_t *)"123456789", 9), 0xcbf43926); /* the published check value */
+	fill(data, sizeof data, 3);
+	for (size_t n = 0; n <= LONG; n++) {
+		const uint8_t *at = data + n % 16;
+		uint32_t want = slow_crc(77, at, n);
+
+		assert_int_equal(crc_32(77, at, n), want);
+		assert_int_equal(crc_32(crc_32(77, at, n / 3), at + n / 3, n - n / 3), want);
+	}
+}
+
 static void
 test_not_finite(void **state)
 {
@@ -153,10 +186,8 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_base64),
-		cmocka_unit_test(test_base64_faults),
-		cmocka_unit_test(test_not_finite),
-		cmocka_unit_test(test_halves),
+		cmocka_unit_test(test_base64),     cmocka_unit_test(test_base64_faults), cmocka_unit_test(test_crc),
+		cmocka_unit_test(test_not_finite), cmocka_unit_test(test_halves),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
