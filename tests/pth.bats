@@ -203,7 +203,7 @@ save_zip('x', data=data[:-1] + b'X\\1\\0\\0\\0ah' + bytes([last]) + b's.', entri
 @test "tensors that do not fit their storages" {
 	both "one(shape=(2, 4))" "tensor 'a': its shape and strides need 8 elements from 0 on, but storage '0' has 6"
 	both "one(offset=1)" "tensor 'a': its shape and strides need 6 elements from 1 on, but storage '0' has 6"
-	both "one(offset=7, shape=(0,))" "tensor 'a': its shape and strides need 0 elements from 7 on, but storage '0' has 6"
+	both "one(offset=7, shape=(0, 3))" "$MISSING"
 	both "one(offset=-1)" "tensor 'a': its shape and strides need 6 elements from -1 on, but storage '0' has 6"
 	both "one(offset=1 << 62)" "tensor 'a': its shape and strides need 6 elements from 4611686018427387904 on, but storage '0' has 6"
 	both "one(offset=1 << 64)" "tensor 'a': its offset is no integer"
@@ -222,9 +222,9 @@ save_zip('x', data=data[:-1] + b'X\\1\\0\\0\\0ah' + bytes([last]) + b's.', entri
 	# Many views of one storage: what is copied is bounded by the file.
 	pth "
 s = Storage('0', 'F32', bytes(4 << 20))
-save_zip('x', {'a%d' % i: Tensor(s, (1024, 1024), (1, 1024)) for i in range(2)})"
+save_zip('x', {'a%d' % i: Tensor(s, (1024, 1024), (1, 1024)) for i in range(5)})"
 	run -1 ckpt-import x out
-	[[ $output == "ckpt-import: x: tensor 'a1': tensors that are not row by row have more than the 4194"???" bytes of the file" ]]
+	[[ $output == "ckpt-import: x: tensor 'a4': tensors that are not row by row have more than 4 times the 4195"???" bytes of the file" ]]
 	pth "
 s = Storage('0', 'F32', bytes(4 << 20))
 save_zip('x', {'a': Tensor(s, (1024, 1024), (1, 1024)), **{'b%d' % i: Tensor(s, (1024, 1024)) for i in range(1000)}})"
