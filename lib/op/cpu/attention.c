@@ -171,40 +171,40 @@ make_mask(float *mask, float *moves, const struct part *p)
 	}
 }
 
-static const float SPAN_EPS = 1e-8f; /* reference: models/adaptive_span.py */
+static const double SPAN_EPS = 1e-8; /* reference: models/adaptive_span.py */
 
 /* out (n) = mask x / (sum + eps); returns what was divided by. out may be x. */
-static float
+static double
 apply_mask(float *out, const float *x, const float *mask, int n)
 {
-	float sum = 0;
+	double sum = SPAN_EPS;
 
 	for (int j = 0; j < n; j++) {
 		out[j] = x[j] * mask[j];
-		sum += out[j];
+		sum += (double)out[j];
 	}
-	sum += SPAN_EPS;
 	for (int j = 0; j < n; j++)
-		out[j] /= sum;
+		out[j] = (float)((double)out[j] / sum);
 	return sum;
 }
 
 /*
- * Back through apply_mask: d (n), the gradient by y = mask x / sum, becomes the one by x; dmask (n), the one by the mask, is
- * added to.
+ * Back through apply_mask: d (n), the gradient by mask x / sum, becomes the one by x; dmask (n), the one by the mask, is added to.
+ * In double, since a small sum raises what is left of a difference.
  */
 static void
-mask_backward(float *d, float *dmask, const float *x, const float *y, const float *mask, float sum, int n)
+mask_backward(float *d, float *dmask, const float *x, const float *mask, double sum, int n)
 {
-	float dot = 0;
+	double dot = 0;
 
 	for (int j = 0; j < n; j++)
-		dot += d[j] * y[j];
+		dot += (double)d[j] * (double)x[j] * (double)mask[j];
+	dot /= sum;
 	for (int j = 0; j < n; j++) {
-		float by_product = (d[j] - dot) / sum;
+		double by_product = ((double)d[j] - dot) / sum;
 
-		dmask[j] += by_product * x[j];
-		d[j] = by_product * mask[j];
+		dmask[j] += (float)(by_product * (double)x[j]);
+		d[j] = (float)(by_product * (double)mask[j]);
 	}
 }
 
@@ -292,7 +292,8 @@ backward(const struct attention_backward *g, const struct part *p)
 	float *keys = cpu_scratch(2 * W * K + 7 * K), *values = keys + W * K;
 	float *x = values + W * K, *d = x + K, *factor = d + K;
 	float *mask = factor + K, *moves = mask + K, *dmask = moves + K, *masked = dmask + K;
-	float *y = a->span.length ? masked : x, sum = 1; /* y: what goes into the dropout */
+	float *y = a->span.length ? masked : x; /* what goes into the dropout */
+	double sum = 1;
 	struct entmax_row row;
 	struct share share = { 0 };
 
@@ -328,7 +329,7 @@ backward(const struct attention_backward *g, const struct part *p)
 			d[j] *= factor[j];
 		}
 		if (a->span.length)
-			mask_backward(d, dmask, x, y, mask, sum, p->Tk);
+			mask_backward(d, dmask, x, mask, sum, p->Tk);
 		share.alpha += scores_backward(p, d, x, &row);
 		memset(dq, 0, W * sizeof *dq);
 		for (int j = 0; j < p->Tk; j++) {
