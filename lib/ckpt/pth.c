@@ -86,22 +86,25 @@ read_sizes(int64_t out[TENSOR_DIMS], int *n, const char *what, const struct pick
 	return 0;
 }
 
-/* How many elements there are, and how many of the storage are from its first to its last. */
+/* How many elements there are, and how many of the storage are from its first to its last. A size of 0 hides no large one. */
 static int
 measure(int64_t *n, int64_t *reach, const struct pth_view *view, struct err *err)
 {
 	int64_t step;
+	int empty = 0;
 
 	*n = 1;
 	*reach = 1;
-	for (int i = 0; i < view->dims; i++)
-		if (!view->shape[i])
-			*n = 0;
-	for (int i = 0; *n && i < view->dims; i++)
-		if (__builtin_mul_overflow(*n, view->shape[i], n) ||
-		    __builtin_mul_overflow(view->shape[i] - 1, view->stride[i], &step) ||
+	for (int i = 0; i < view->dims; i++) {
+		int64_t size = view->shape[i] ? view->shape[i] : 1;
+
+		if (__builtin_mul_overflow(*n, size, n) || __builtin_mul_overflow(size - 1, view->stride[i], &step) ||
 		    __builtin_add_overflow(*reach, step, reach))
 			return err_set(err, "its shape and strides need more than 2^63 elements");
+		empty |= !view->shape[i];
+	}
+	if (empty)
+		*n = 0;
 	return 0;
 }
 
