@@ -169,7 +169,7 @@ save_legacy('legacy', {'a': Run()})
 	pickle "b'\\x80\\2(]q\\0' + b''.join(b']q' + bytes([i]) + b'(' + (b'h' + bytes([i - 1])) * 2 + b'e' for i in range(1, 61)) + b't.'" \
 		"no state dict: found a tuple, $STATE"
 	# Over 8 MiB of pickle.
-	pickle "b'\\x80\\2' + b'N' * (9 << 20) + b'.'" "data.pkl: byte 8388608: the pickle ends before its stop"
+	pickle "b'\\x80\\2' + b'N' * (9 << 20) + b'.'" "data.pkl: byte 8388608: over 8 MiB of pickle, expected less for a state dict"
 }
 
 @test "what is no state dict" {
