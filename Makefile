@@ -23,7 +23,7 @@ CPU_CFLAGS = -O3 -fopenmp -fno-math-errno -fno-trapping-math
 LIB_LDLIBS = -lmsgpackc -llmdb -lz -ljansson -lutf8proc -lpng -lpthread -ldl -lm
 CPU_LDLIBS = -fopenmp -ldnnl -lm
 
-LIB_SRC = $(wildcard lib/sys/*.c lib/stream/*.c lib/text/*.c lib/feat/*.c lib/ckpt/*.c lib/model/*.c lib/train/*.c lib/op/*.c)
+LIB_SRC = $(wildcard lib/sys/*.c lib/stream/*.c lib/text/*.c lib/feat/*.c lib/ckpt/*.c lib/model/*.c lib/train/*.c lib/op/*.c lib/report/*.c)
 CPU_SRC = $(wildcard lib/op/cpu/*.c)
 PROGRAMS = $(patsubst cmd/%.c,%,$(wildcard cmd/*.c))
 LIB_OBJ = $(LIB_SRC:%.c=$(BUILD)/%.o)
