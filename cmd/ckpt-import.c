@@ -8,6 +8,7 @@
 
 #include "ckpt/checkpoint.h"
 #include "ckpt/names.h"
+#include "ckpt/state.h"
 #include "sys/die.h"
 #include "sys/opt.h"
 #include "text/vocab.h"
@@ -133,7 +134,7 @@ main(int argc, char **argv)
 	struct err err;
 	float **data;
 
-	if (image_open(&image, source, &err))
+	if (state_open(&image, source, &err))
 		die(&err);
 	if (state_names_make(&names, &image, &err))
 		die_words("%s: %s", source, err.text);
