@@ -91,8 +91,8 @@ main(int argc, char **argv)
 	if (!s)
 		die(&err);
 	for (int i = 0; i < n; i++)
-		if (!s[i].ckpt.config.sparse)
-			die_words("%s: its model has softmax attention, and no alphas", s[i].ckpt.path);
+		if (!s[i].config.sparse)
+			die_words("%s: its model has softmax attention, and no alphas", s[i].path);
 	if (picture)
 		draw(s, n);
 	else

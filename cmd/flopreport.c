@@ -98,8 +98,8 @@ main(int argc, char **argv)
 
 	if (subject_open(&s, argv[operand], &err))
 		die(&err);
-	flops_count(&flops, &s, at_most(tokens, usual_tokens, s.ckpt.config.max_tokens, "-t"),
-	            at_most(objects, s.ckpt.config.objects, s.ckpt.config.objects, "-n"));
+	flops_count(&flops, &s, at_most(tokens, usual_tokens, s.config.max_tokens, "-t"),
+	            at_most(objects, s.config.objects, s.config.objects, "-n"));
 	if (picture)
 		draw(&flops, &s);
 	else

@@ -39,7 +39,7 @@ print_mask(struct span_mask mask, const struct subject *s)
 static void
 print_module(const struct subject *s, const struct module *m)
 {
-	const struct config *cfg = &s->ckpt.config;
+	const struct config *cfg = &s->config;
 	size_t n;
 	const float *values = subject_values(s, m->param->span, &n);
 	struct span_summary sum = span_summary_of(values, n, m, cfg);
@@ -57,7 +57,7 @@ print_module(const struct subject *s, const struct module *m)
 static void
 print_heads(const struct subject *s, const struct module *m)
 {
-	const struct config *cfg = &s->ckpt.config;
+	const struct config *cfg = &s->config;
 	size_t n;
 	const float *values = subject_values(s, m->param->span, &n);
 
@@ -89,7 +89,7 @@ fill_curves(struct curves *c, const struct subject *s, int n)
 	for (int i = 0; i < n; i++)
 		for (int k = 0; k < s[i].modules_n; k++) {
 			const struct module *m = &s[i].modules[k];
-			const struct config *cfg = &s[i].ckpt.config;
+			const struct config *cfg = &s[i].config;
 			size_t count;
 			const float *values = subject_values(&s[i], m->param->span, &count);
 
@@ -118,7 +118,7 @@ draw_checkpoints(const struct subject *s, int n)
 	c.figure = "span";
 	c.axis = "checkpoint";
 	c.first = 1;
-	c.high = s->ckpt.config.span_unit;
+	c.high = s->config.span_unit;
 	fill_curves(&c, s, n);
 	if (curves_draw(&c, picture, &err))
 		die(&err);
@@ -134,8 +134,8 @@ report_checkpoints(char **names, int n)
 	if (!s)
 		die(&err);
 	for (int i = 0; i < n; i++)
-		if (!s[i].ckpt.config.adaptive)
-			die_words("%s: its model has no adaptive spans", s[i].ckpt.path);
+		if (!s[i].config.adaptive)
+			die_words("%s: its model has no adaptive spans", s[i].path);
 	if (picture)
 		draw_checkpoints(s, n);
 	else

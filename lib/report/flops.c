@@ -101,14 +101,14 @@ add_layer(struct flops *f, const struct subject *s, const char *name, int layers
 	if (!layers)
 		return;
 	snprintf(inside, sizeof inside, "bert.encoder.%s.0.", stack);
-	f->savings[f->savings_n++] = (struct part){ name, count_params(&s->ckpt.params, inside), padded, here };
+	f->savings[f->savings_n++] = (struct part){ name, count_params(&s->params, inside), padded, here };
 }
 
 /* Whether key k of S is masked for all rows of a head. */
 static int
 masked(const struct subject *s, int span, int head, int k, int S)
 {
-	const struct config *cfg = &s->ckpt.config;
+	const struct config *cfg = &s->config;
 	size_t n;
 	const float *values = subject_values(s, span, &n);
 
@@ -125,7 +125,7 @@ masked(const struct subject *s, int span, int head, int k, int S)
 static struct macs
 masked_macs(const struct subject *s, int span, struct sizes size, double q, double k, int S)
 {
-	int heads = s->ckpt.config.heads;
+	int heads = s->config.heads;
 	struct macs out = { 0, 0 };
 
 	for (int key = 0; key < k; key++) {
@@ -142,7 +142,7 @@ masked_macs(const struct subject *s, int span, struct sizes size, double q, doub
 static struct macs
 module_masked(const struct subject *s, const struct module *m, struct sizes size)
 {
-	const struct config *cfg = &s->ckpt.config;
+	const struct config *cfg = &s->config;
 	int last = size.last_reduced && m->layer == cfg->cross - 1, span = m->param->span;
 	int both = m->over_words && m->over_regions, in_cross = !m->kind ? 0 : m->kind < MODULE_KINDS - 1;
 	struct macs out = { 0, 0 };
@@ -163,7 +163,7 @@ add_span(struct flops *f, const struct subject *s, struct sizes padded, struct s
 {
 	struct part *saving = &f->savings[f->savings_n];
 
-	if (!s->ckpt.config.adaptive)
+	if (!s->config.adaptive)
 		return;
 	*saving = (struct part){ .name = "span" };
 	for (int i = 0; i < s->modules_n; i++) {
@@ -176,7 +176,7 @@ add_span(struct flops *f, const struct subject *s, struct sizes padded, struct s
 void
 flops_count(struct flops *f, const struct subject *s, double tokens, double objects)
 {
-	const struct config *cfg = &s->ckpt.config;
+	const struct config *cfg = &s->config;
 	struct sizes padded = { cfg->max_tokens, cfg->objects, cfg->hidden, cfg->ffn, 0 };
 	struct sizes here = { tokens, objects, cfg->hidden, cfg->ffn, 1 };
 	struct macs all[PARTS], some[PARTS];
@@ -185,8 +185,8 @@ flops_count(struct flops *f, const struct subject *s, double tokens, double obje
 	count_parts(all, cfg, padded);
 	count_parts(some, cfg, here);
 	for (int i = 0; i < PARTS; i++) {
-		f->parts[i] = (struct part){ part_names[i], count_params(&s->ckpt.params, part_prefixes[i]), all[i],
-			                     some[i] };
+		f->parts[i] =
+			(struct part){ part_names[i], count_params(&s->params, part_prefixes[i]), all[i], some[i] };
 		f->total.params += f->parts[i].params;
 		f->total.padded = sum(f->total.padded, all[i]);
 		f->total.here = sum(f->total.here, some[i]);
