@@ -45,7 +45,8 @@ checkpoint_path(char *path, size_t size, const char *name, struct err *err)
 	if (is_file(path))
 		return 0;
 	return err_set(
-	        err, "%s: no such checkpoint: neither a file, nor with .safetensors or .pth added, nor a run's folder", name);
+		err, "%s: no such checkpoint: neither a file, nor with .safetensors or .pth added, nor a run's folder",
+		name);
 }
 
 /* "[2, 3]" */
