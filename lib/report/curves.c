@@ -135,7 +135,7 @@ by_layer(const struct curves *c, const struct plot *plot)
 		        kind, plot_colour(kind), module_kind_name(kind));
 		comma = ",";
 	}
-	fputc('\n', plot->script);
+	fprintf(plot->script, *comma == ',' ? "\n" : "plot NaN notitle\n");
 }
 
 /* From dark to light by depth, within the part of viridis that is seen on white. */
