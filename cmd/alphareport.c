@@ -39,6 +39,16 @@ print_table(const struct subject *s, int n)
 		}
 }
 
+/* Alphas are from 1 to 2, unless the run was the reference to the letter. */
+static void
+widen(struct curves *c, double alpha)
+{
+	if (isfinite(alpha) && alpha < c->low)
+		c->low = alpha;
+	if (isfinite(alpha) && alpha > c->high)
+		c->high = alpha;
+}
+
 /* The mean of each module of each checkpoint; of one alone, each head too. */
 static void
 fill_curves(struct curves *c, const struct subject *s, int n)
@@ -54,6 +64,7 @@ fill_curves(struct curves *c, const struct subject *s, int n)
 
 			for (size_t h = 0; h < heads; h++) {
 				mean += (double)alpha[h] / (double)heads;
+				widen(c, (double)alpha[h]);
 				if (n == 1 && curves_add_dot(c, m->kind, m->layer, (double)alpha[h], &err))
 					die(&err);
 			}

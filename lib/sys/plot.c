@@ -66,7 +66,7 @@ plot_text(const struct plot *plot, const char *text, size_t n, size_t most)
 	utf8_quote(line, most < sizeof line ? most : sizeof line, text, n);
 	fputc('\'', plot->script);
 	for (const char *p = line; *p; p++)
-		fprintf(plot->script, *p == '\'' ? "''" : "%c", *p);
+		fprintf(plot->script, *p == '\'' ? "\u2019" : "%c", *p);
 	fputc('\'', plot->script);
 }
 

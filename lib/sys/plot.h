@@ -3,7 +3,8 @@
  *
  * No path ever stands in a script: the picture that is drawn over is descriptor 3, the output descriptor 1. Text from outside
  * stands in a script only as plot_text() writes it: between single quotes, within which gnuplot neither runs commands nor expands
- * anything, without control characters. gnuplot reads nobody's start-up files; its time and its memory are limited.
+ * anything, without control characters, and with typographic apostrophes in place of single quotes, since gnuplot (5.4) reads a doubled
+ * one at a string's beginning as its end. gnuplot reads nobody's start-up files; its time and its memory are limited.
  */
 #ifndef VQA_SYS_PLOT_H
 #define VQA_SYS_PLOT_H
