@@ -127,7 +127,7 @@ main(int argc, char **argv)
 	opt_parse(&program, argc, argv);
 	check_usage(&wanted);
 	if (drawing &&
-	    (plot_open(&plot, drawing, 900, 480, &err) || (picture && plot_take_picture(&plot, picture, &err))))
+	    (plot_open(&plot, drawing, 660, 370, &err) || (picture && plot_take_picture(&plot, picture, &err))))
 		die(&err);
 	note_terminal(STDIN_FILENO);
 	if (rec_open(&in, STDIN_FILENO, "stdin", &err))

@@ -198,7 +198,7 @@ answer['top'] = [[os.environ['TEXT'], .5], ['b', .25]]" >in
 	TEXT=$'it\'s \n`x`' && export TEXT
 	stream "import os; put('self-vision.0', 1, 1, 4, [1, 0, 0, 0]); $quarters; answer['sent'] = os.environ['TEXT']" >in
 	attnreport -p x.svg <in
-	grep -qxF "set multiplot title 'it’s ?\`x\`' font ',13'" script
+	grep -qxF "set multiplot title 'it’s ?\`x\`' font ',12'" script
 }
 
 @test "over a picture: PNG and JPEG" {

@@ -238,8 +238,8 @@ look_draw(struct plot *plot, const struct rec_in *in, const struct attention_map
 		return -1;
 	qsort(regions, (size_t)map->K, sizeof *regions, by_weight);
 	fprintf(plot->script, "set multiplot title ");
-	plot_text(plot, sent, sent_n, 110);
-	fprintf(plot->script, " font ',13'\n");
+	plot_text(plot, sent, sent_n, 90);
+	fprintf(plot->script, " font ',12'\n");
 	put_picture(plot, map, look, regions);
 	put_bars(plot, answers, n);
 	fprintf(plot->script, "unset multiplot\n");
