@@ -9,7 +9,7 @@ BUILD = build
 # Everything that a fresh Debian 12 needs, in one place: to build and run, to fetch the data, to test.
 PACKAGES_BUILD = gcc g++ make pkg-config libc6-dev libdnnl-dev libgomp1 libmsgpack-dev liblmdb-dev libjansson-dev libutf8proc-dev libpng-dev zlib1g-dev
 PACKAGES_RUN = jq gnuplot-nox unzip ca-certificates python3-pip
-PACKAGES_CHECK = bats git libcmocka-dev mandoc shellcheck clang clang-format libclang-rt-14-dev python3-msgpack procps
+PACKAGES_CHECK = bats git libcmocka-dev mandoc shellcheck clang clang-format libclang-rt-14-dev python3-msgpack procps chromium
 PACKAGES = $(PACKAGES_BUILD) $(PACKAGES_RUN) $(PACKAGES_CHECK)
 
 CC = gcc
