@@ -32,7 +32,7 @@ print_table(const struct subject *s, int n)
 			const float *alpha = subject_values(&s[i], m->param->alpha, &heads);
 
 			for (size_t h = 0; h < heads; h++) {
-				printf("%s\t%d\t%zu", module_kind_name(m->kind), m->layer, h);
+				printf("%s\t%d\t%zu", module_kind_names[m->kind], m->layer, h);
 				put_real(stdout, (double)alpha[h], 7);
 				printf("\t%s\n", s[i].shown);
 			}
@@ -78,9 +78,10 @@ draw(const struct subject *s, int n)
 	struct curves c;
 	struct err err;
 
-	if (curves_init(&c, n, subjects_layers(s, n), &err))
+	if (curves_init(&c, n, MODULE_KINDS, subjects_layers(s, n), &err))
 		die(&err);
 	c.title = n == 1 ? s->shown : "Alphas, mean over the heads";
+	c.names = module_kind_names;
 	c.figure = "alpha";
 	c.axis = "checkpoint";
 	c.first = 1;

@@ -44,7 +44,7 @@ print_module(const struct subject *s, const struct module *m)
 	const float *values = subject_values(s, m->param->span, &n);
 	struct span_summary sum = span_summary_of(values, n, m, cfg);
 
-	printf("%s\t%d", module_kind_name(m->kind), m->layer);
+	printf("%s\t%d", module_kind_names[m->kind], m->layer);
 	put_real(stdout, span_figure(sum.mean, cfg), 0);
 	put_real(stdout, span_figure(sum.largest, cfg), 0);
 	printf("\t%zu", n);
@@ -62,7 +62,7 @@ print_heads(const struct subject *s, const struct module *m)
 	const float *values = subject_values(s, m->param->span, &n);
 
 	for (size_t i = 0; i < n; i++) {
-		printf("%s\t%d", module_kind_name(m->kind), m->layer);
+		printf("%s\t%d", module_kind_names[m->kind], m->layer);
 		put_real(stdout, span_figure((double)values[i], cfg), 0);
 		printf("\t%zu\t%zu", i % (size_t)cfg->heads, i / (size_t)cfg->heads);
 		put_real(stdout, (double)values[i], 6);
@@ -112,9 +112,10 @@ draw_checkpoints(const struct subject *s, int n)
 	struct curves c;
 	struct err err;
 
-	if (curves_init(&c, n, subjects_layers(s, n), &err))
+	if (curves_init(&c, n, MODULE_KINDS, subjects_layers(s, n), &err))
 		die(&err);
 	c.title = n == 1 ? s->shown : "Adaptive spans";
+	c.names = module_kind_names;
 	c.figure = "span";
 	c.axis = "checkpoint";
 	c.first = 1;
@@ -150,7 +151,7 @@ print_log(const struct run_log *log)
 	for (size_t i = 0; i < log->n; i++) {
 		const struct log_span *span = &log->list[i];
 
-		printf("%s\t%d", module_kind_name(span->kind), span->layer);
+		printf("%s\t%d", module_kind_names[span->kind], span->layer);
 		put_real(stdout, span->span, 0);
 		printf("\t%lld\n", (long long)span->epoch);
 	}
@@ -165,9 +166,10 @@ draw_log(const struct run_log *log)
 
 	for (size_t i = 0; i < log->n; i++)
 		layers = log->list[i].layer >= layers ? log->list[i].layer + 1 : layers;
-	if (curves_init(&c, log->entries, layers, &err))
+	if (curves_init(&c, log->entries, MODULE_KINDS, layers, &err))
 		die(&err);
 	c.title = "Adaptive spans";
+	c.names = module_kind_names;
 	c.figure = "span";
 	c.axis = "epoch";
 	c.first = (int)log->list[0].epoch - log->list[0].entry;

@@ -88,6 +88,33 @@ f32 = lambda x: struct.pack('<%df' % len(x), *x)
 assert f32([float(r[5]) for r in raw]) == f32(record['attention']['cross-language.1']['f32'])"
 }
 
+# Over three answers of which one has another number of heads, and one no matrix at all; in the order of the kinds.
+@test "means over the questions" {
+	/usr/bin/python3 - >in <<-'END'
+		import msgpack, struct, sys
+		send = lambda r: sys.stdout.buffer.write(msgpack.packb(r, use_bin_type=True))
+		def answer(id, **maps):
+		    maps = {k.replace("_", "-") + ".1": v for k, v in maps.items()}
+		    send({"type": "answer", "id": id, "answer": "", "attention": {k: struct.pack("<%df" % len(w), *w) for k, (s, w) in maps.items()},
+		          "attention_shape": {k: s for k, (s, w) in maps.items()}})
+		send({"type": "header", "vqa": 1, "by": "test"})
+		answer(1, self_vision=([1, 1, 2], [1, 0]), self_language=([1, 2, 2], [1, 0, 1, 0]))
+		answer(2, self_language=([2, 1, 2], [.5, .5, 0, 1]))
+		answer(3)
+		send({"type": "end", "questions": 3})
+	END
+	attnreport -m <in | diff - <(
+		printf 'question\tattention\thead\tentropy\tsupport\tcls_entropy\tself\tnext\tprevious\n'
+		printf 'all\tself-language.1\t0\t0.346574\t1.5000\t0.346574\t0.500000\t0.250000\t1.000000\n'
+		printf 'all\tself-language.1\t1\t0.000000\t1.0000\t0.000000\t0.000000\t1.000000\tnan\n'
+		printf 'all\tself-vision.1\t0\t0.000000\t1.0000\tnan\t1.000000\t0.000000\tnan\n')
+	attnreport -m -q 2 --head 1 <in | cut -f 2,3 | tail -n +2 | diff - <(printf 'self-language.1\t1\n')
+	attnreport -m -p x.svg <in
+	grep -q 'self-vision' x.svg
+	attnreport --mean -p x.png <in
+	fails_with 1 "attnreport: no attention was read, so there is nothing to draw" attnreport -m -p y.png -q 3 <in
+}
+
 @test "answers with attention say what they are about" {
 	prepare
 	vqa-tokenize questions.json | vqa-featload features.lmdb | tee stream | vqa-forward -a self-vision tiny | vqa-dump >answers
@@ -142,9 +169,11 @@ assert f32([float(r[5]) for r in raw]) == f32(record['attention']['cross-languag
 	[ ! -e x.png ]
 	stream 'put("self-vision.0", 1, 1, 1, [1])' >in
 	fails_with 1 "attnreport: stdin: no answer to question 6, so there is nothing to draw" attnreport -p x.png -q 6 <in
-	fails_with 2 "attnreport: options -p and --raw do not go together" attnreport -p x.png --raw
-	fails_with 2 "attnreport: option --picture goes with -p" attnreport --picture x.png
-	fails_with 2 "attnreport: option --query goes with -p or --raw" attnreport --query 1
+	fails_with 2 "attnreport: option --raw does not go with -m or -p" attnreport -p x.png --raw
+	fails_with 2 "attnreport: option --raw does not go with -m or -p" attnreport -m --raw
+	fails_with 2 "attnreport: option --picture goes with -p, and not with -m" attnreport --picture x.png
+	fails_with 2 "attnreport: option --query goes with -p or --raw, and not with -m" attnreport --query 1
+	fails_with 2 "attnreport: option --query goes with -p or --raw, and not with -m" attnreport -m -p x.png --query 1
 	fails_with 2 "attnreport: option -q: 'x' is not a whole number" attnreport -q x
 	fails_with 2 "attnreport: option -a: no attention 'self', expected all, self-language, self-vision, cross-language, cross-vision, cross-self-language or cross-self-vision, or one of these with .LAYER" attnreport -a self
 }

@@ -48,9 +48,9 @@ words() {
 		'Multiplications a question' Configuration; do
 		[ "$(words | grep -c "<h2>$title</h2>")" = 1 ]
 	done
-	# Curve; 8 pictures; spans by layer and by epoch; alphas; multiplications.
-	[ "$(words | grep -c '<img ')" = 13 ]
-	[ "$(words | grep -o '<img [^>]*src="data:image/[a-z+]*;base64,…">' | wc -l)" = 13 ]
+	# Curve; 8 pictures; spans by layer and by epoch; alphas; entropies; multiplications.
+	[ "$(words | grep -c '<img ')" = 14 ]
+	[ "$(words | grep -o '<img [^>]*src="data:image/[a-z+]*;base64,…">' | wc -l)" = 14 ]
 	words | grep -qF '<td>Cross Self Vision</td><td class="n">1</td>'
 	words | grep -qF '<td>cross-language.1</td>'
 	words | grep -qF "<td>prune-cross</td>"
@@ -84,7 +84,7 @@ browse() {
 	command -v chromium >/dev/null || skip "chromium is not installed"
 	browse --dump-dom "file://$page" | sed 's/base64,[A-Za-z0-9+/=]*/base64,…/g' >dom
 	[ "$(grep -c '<h2>' dom)" = 8 ]
-	[ "$(grep -o '<img ' dom | wc -l)" = 13 ]
+	[ "$(grep -o '<img ' dom | wc -l)" = 14 ]
 	[ "$(grep -c '<script' dom || true)" = 0 ]
 	# A copy that measures itself.
 	{
@@ -111,7 +111,7 @@ browse() {
 	DATA=$(realpath --relative-to="$ROOT/data" plain) "$ROOT/pipelines/report" run
 	page=run/report.html
 	[ "$(words | grep -o '<h2>[^<]*' | cut -c 5- | tr '\n' ';')" = 'What was asked, answered and looked at;Attention;Multiplications a question;Configuration;' ]
-	[ "$(words | grep -c '<img ')" = 9 ]
+	[ "$(words | grep -c '<img ')" = 10 ]
 }
 
 @test "what is no run" {

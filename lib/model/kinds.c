@@ -27,7 +27,7 @@ parse_layer(const char *text, size_t n)
 			return -1;
 		layer = 10 * layer + (text[i] - '0');
 	}
-	return layer < 256 ? layer : -1;
+	return layer < ATTENTION_LAYERS ? layer : -1;
 }
 
 const struct matrix_kind *

@@ -15,7 +15,7 @@ struct matrix_kind {
 	int self;                    /* queries and keys are the same rows */
 };
 
-enum { ATTENTION_KINDS = 6, ATTENTION_NAME = 64 };
+enum { ATTENTION_KINDS = 6, ATTENTION_LAYERS = 256 /* most of a stack */, ATTENTION_NAME = 64 };
 extern const struct matrix_kind matrix_kinds[ATTENTION_KINDS];
 
 /* The kind of a matrix's name of n bytes, and its layer; NULL if it is no such name. */

@@ -6,6 +6,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "report/table.h"
 #include "stream/schema.h"
 #include "sys/utf8.h"
 
@@ -39,9 +40,8 @@ read_name(const struct rec_in *in, const msgpack_object *key, struct attention_m
 {
 	size_t n = key->type == MSGPACK_OBJECT_STR ? key->via.str.size : 0;
 	char quote[ATTENTION_NAME];
-	int layer;
 
-	map->kind = n && n < sizeof map->name ? matrix_kind_of(key->via.str.ptr, n, &layer) : NULL;
+	map->kind = n && n < sizeof map->name ? matrix_kind_of(key->via.str.ptr, n, &map->layer) : NULL;
 	if (!map->kind)
 		return rec_fault(in, err, "'attention' has '%s', expected names as cross-language.0",
 		                 n ? utf8_quote(quote, sizeof quote, key->via.str.ptr, n) : "a key that is no string");
@@ -146,20 +146,33 @@ towards(const struct attention_map *map, int h, int away)
 }
 
 void
-attention_figures_of(struct attention_figures *out, const struct attention_map *map, int h)
+attention_figures_of(double figures[FIGURES], const struct attention_map *map, int h)
 {
-	*out = (struct attention_figures){ 0, 0, NAN, NAN, NAN, NAN };
+	double entropies = 0, keys = 0;
+
 	for (int q = 0; q < map->Q; q++) {
-		out->entropy += entropy(map, h, q) / map->Q;
+		entropies += entropy(map, h, q);
 		for (int k = 0; k < map->K; k++)
-			out->support += attention_weight(map, h, q, k) > 0;
+			keys += attention_weight(map, h, q, k) > 0;
 	}
-	out->support /= map->Q;
-	if (map->kind->words_ask)
-		out->cls_entropy = entropy(map, h, 0);
-	if (map->kind->self) {
-		out->self = towards(map, h, 0);
-		out->next = towards(map, h, 1);
-		out->previous = towards(map, h, -1);
-	}
+	figures[ENTROPY] = entropies / map->Q;
+	figures[SUPPORT] = keys / map->Q;
+	figures[CLS_ENTROPY] = map->kind->words_ask ? entropy(map, h, 0) : NAN;
+	figures[SELF] = map->kind->self ? towards(map, h, 0) : NAN;
+	figures[NEXT] = map->kind->self ? towards(map, h, 1) : NAN;
+	figures[PREVIOUS] = map->kind->self ? towards(map, h, -1) : NAN;
+}
+
+void
+attention_figures_print(FILE *out, const double figures[FIGURES])
+{
+	for (int i = 0; i < FIGURES; i++)
+		put_real(out, figures[i], i == SUPPORT ? 4 : 6);
+	putc('\n', out);
+}
+
+void
+attention_figures_print_names(FILE *out)
+{
+	fputs("\tentropy\tsupport\tcls_entropy\tself\tnext\tprevious\n", out);
 }

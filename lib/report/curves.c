@@ -10,11 +10,11 @@
 #include "sys/plot.h"
 
 int
-curves_init(struct curves *c, int points, int layers, struct err *err)
+curves_init(struct curves *c, int points, int kinds, int layers, struct err *err)
 {
-	size_t n = (size_t)points * MODULE_KINDS * (size_t)layers;
+	size_t n = (size_t)points * (size_t)kinds * (size_t)layers;
 
-	*c = (struct curves){ .points = points, .layers = layers };
+	*c = (struct curves){ .points = points, .kinds = kinds, .layers = layers };
 	c->values = malloc((n + 1) * sizeof *c->values);
 	if (!c->values)
 		return err_set(err, "out of memory for curves of %d points", points);
@@ -34,7 +34,7 @@ curves_release(struct curves *c)
 double *
 curves_at(const struct curves *c, int point, int kind, int layer)
 {
-	return &c->values[((size_t)point * MODULE_KINDS + (size_t)kind) * (size_t)c->layers + (size_t)layer];
+	return &c->values[((size_t)point * (size_t)c->kinds + (size_t)kind) * (size_t)c->layers + (size_t)layer];
 }
 
 int
@@ -83,9 +83,9 @@ put_point(const struct plot *plot, double x, double value)
 
 /* Kinds stand side by side within a layer, so that their dots do not cover each other. */
 static double
-place(int layer, int kind)
+place(const struct curves *c, int layer, int kind)
 {
-	return layer + 0.12 * (kind - (MODULE_KINDS - 1) / 2.0);
+	return layer + 0.6 / c->kinds * (kind - (c->kinds - 1) / 2.0);
 }
 
 static void
@@ -93,11 +93,11 @@ kind_blocks(const struct curves *c, const struct plot *plot, int kind)
 {
 	fprintf(plot->script, "$mean%d << END\n", kind);
 	for (int layer = 0; layer < c->layers; layer++)
-		put_point(plot, place(layer, kind), *curves_at(c, 0, kind, layer));
+		put_point(plot, place(c, layer, kind), *curves_at(c, 0, kind, layer));
 	fprintf(plot->script, "END\n$heads%d << END\n", kind);
 	for (size_t i = 0; i < c->dots_n; i++)
 		if (c->dots[i].kind == kind)
-			put_point(plot, place(c->dots[i].layer, kind), c->dots[i].value);
+			put_point(plot, place(c, c->dots[i].layer, kind), c->dots[i].value);
 	fprintf(plot->script, "END\n");
 }
 
@@ -116,14 +116,14 @@ by_layer(const struct curves *c, const struct plot *plot)
 {
 	const char *comma = "plot";
 
-	for (int kind = 0; kind < MODULE_KINDS; kind++)
+	for (int kind = 0; kind < c->kinds; kind++)
 		kind_blocks(c, plot, kind);
 	fprintf(plot->script, "set xlabel 'layer'\nset ylabel '%s'\nset xtics 1\nset xrange [-0.5:%d.5]\n", c->figure,
 	        c->layers - 1);
 	fprintf(plot->script, "set key outside right top vertical Left reverse\nset title ");
 	plot_text(plot, c->title, strlen(c->title), 120);
 	fputc('\n', plot->script);
-	for (int kind = 0; kind < MODULE_KINDS; kind++) {
+	for (int kind = 0; kind < c->kinds; kind++) {
 		if (!count_layers(c, kind))
 			continue;
 		if (has_dots(c, kind))
@@ -132,7 +132,7 @@ by_layer(const struct curves *c, const struct plot *plot)
 		else
 			fprintf(plot->script, "%s NaN notitle", comma);
 		fprintf(plot->script, ", $mean%d using 1:2 with linespoints lw 2 pt 7 ps 0.8 lc rgb '%s' title '%s'",
-		        kind, plot_colour(kind), module_kind_name(kind));
+		        kind, plot_colour(kind), c->names[kind]);
 		comma = ",";
 	}
 	fprintf(plot->script, *comma == ',' ? "\n" : "plot NaN notitle\n");
@@ -166,7 +166,7 @@ panel(const struct curves *c, const struct plot *plot, int kind, int layers)
 			put_point(plot, c->first + i, *curves_at(c, i, kind, layer));
 		fprintf(plot->script, "END\n");
 	}
-	fprintf(plot->script, "set title '%s'\n", module_kind_name(kind));
+	fprintf(plot->script, "set title '%s'\n", c->names[kind]);
 	for (int layer = 0; layer < n; layer++) {
 		depth_colour(colour, layer, layers);
 		if (has_layer(c, kind, layer))
@@ -204,7 +204,7 @@ by_point(const struct curves *c, const struct plot *plot)
 	fprintf(plot->script, "\nset xlabel '%s'\nset ylabel '%s'\nset xrange [%g:%g]\nset xtics %d\nunset key\n",
 	        c->axis, c->figure, c->first - 0.25, c->first + c->points - 0.75,
 	        c->points > 8 ? (c->points + 7) / 8 : 1);
-	for (int kind = 0; kind < MODULE_KINDS; kind++)
+	for (int kind = 0; kind < c->kinds; kind++)
 		panel(c, plot, kind, c->layers);
 	legend(plot, c->layers);
 	fprintf(plot->script, "unset multiplot\n");

@@ -7,14 +7,8 @@
 
 enum { SELF_LANGUAGE, CROSS, CROSS_SELF_LANGUAGE, CROSS_SELF_VISION, SELF_VISION };
 
-const char *
-module_kind_name(int kind)
-{
-	static const char *const names[] = { "Self Language", "Cross", "Cross Self Language", "Cross Self Vision",
-		                             "Self Vision" };
-
-	return names[kind];
-}
+const char *const module_kind_names[MODULE_KINDS] = { "Self Language", "Cross", "Cross Self Language",
+	                                              "Cross Self Vision", "Self Vision" };
 
 int
 module_kind_layers(int kind, const struct config *cfg)

@@ -19,7 +19,7 @@ struct module {
 };
 
 /* "Self Language", "Cross", "Cross Self Language", "Cross Self Vision", "Self Vision" */
-const char *module_kind_name(int kind);
+extern const char *const module_kind_names[MODULE_KINDS];
 int module_kind_layers(int kind, const struct config *cfg);
 /* All of a model, malloc'd: (*n); NULL without memory. params outlives them. */
 struct module *modules_make(const struct config *cfg, const struct params *params, int *n, struct err *err);

@@ -52,7 +52,7 @@ static int
 kind_of(const char *field, const char **rest)
 {
 	for (int kind = 0; kind < MODULE_KINDS; kind++) {
-		const char *name = module_kind_name(kind);
+		const char *name = module_kind_names[kind];
 		size_t n = strlen(name);
 
 		if (!strncmp(field, name, n) && field[n] == ' ' && field[n + 1] >= '0' && field[n + 1] <= '9') {

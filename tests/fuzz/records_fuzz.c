@@ -96,7 +96,7 @@ static void
 read_attention(const struct rec_in *in)
 {
 	struct attention_map map;
-	struct attention_figures figures;
+	double figures[FIGURES];
 	struct err err = { "" };
 	int n = attention_count(in, &err);
 
@@ -104,8 +104,8 @@ read_attention(const struct rec_in *in)
 		if (attention_read(in, i, &map, &err))
 			break;
 		for (int h = 0; h < map.H; h++) {
-			attention_figures_of(&figures, &map, h);
-			must(figures.entropy > -1 && figures.entropy < 8 && figures.support <= map.K);
+			attention_figures_of(figures, &map, h);
+			must(figures[ENTROPY] > -1 && figures[ENTROPY] < 8 && figures[SUPPORT] <= map.K);
 		}
 		draw_attention(in, &map);
 	}
