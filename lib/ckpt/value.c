@@ -52,9 +52,11 @@ describe_dict(const struct pickle *p, const struct value *dict, char out[256])
 		const struct value *key = &p->values[p->cells[cell].value];
 		char text[48];
 
-		n += (size_t)snprintf(out + n, 256 - n, "%s '%s'", i ? "," : "",
-		                      key->kind == KIND_TEXT ? utf8_quote(text, sizeof text, key->text, key->n)
-		                                             : "(no text)");
+		if (key->kind == KIND_TEXT)
+			n += (size_t)snprintf(out + n, 256 - n, "%s '%s'", i ? "," : "",
+			                      utf8_quote(text, sizeof text, key->text, key->n));
+		else
+			n += (size_t)snprintf(out + n, 256 - n, "%s a key that is no text", i ? "," : "");
 		cell = p->cells[p->cells[cell].next].next;
 	}
 	if (dict->n > 6)
