@@ -106,6 +106,7 @@ put_shade(const struct plot *plot, const struct region *regions, int n, int widt
 static void
 put_frames(const struct plot *plot, const struct region *regions, int n, int width, int height)
 {
+	fprintf(plot->script, "set style textbox opaque fillcolor rgb '#101424' noborder margins 0.6,0.6\n");
 	for (int k = 0; k < n && k < FRAMED && regions[k].weight > 0; k++) {
 		const struct region *r = &regions[k];
 		double left = (double)r->x1 * width - 0.5, top = (1 - (double)r->y1) * height - 0.5;
@@ -116,8 +117,8 @@ put_frames(const struct plot *plot, const struct region *regions, int n, int wid
 		        k + 1, left, (1 - (double)r->y2) * height - 0.5, (double)r->x2 * width - 0.5, top,
 		        plot_colour(4), 2.5 - 0.6 * k);
 		fprintf(plot->script,
-		        "set label %d '%.2f' at %.7g,%.7g left offset 0.4,-0.7 front tc rgb '%s' font ',9'\n", k + 1,
-		        r->weight, left, top, plot_colour(4));
+		        "set label %d '%.2f' at %.7g,%.7g left offset 0.5,-0.6 front boxed tc rgb '%s' font ',9'\n",
+		        k + 1, r->weight, left, top, plot_colour(4));
 	}
 }
 
