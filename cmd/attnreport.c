@@ -78,7 +78,7 @@ take_answer(const struct rec_in *in, int64_t wanted, struct err *err)
 
 	if (rec_int(in, "id", INT64_MIN, INT64_MAX, &id, err))
 		return -1;
-	if (question ? id != wanted : drawn)
+	if ((question && id != wanted) || drawn)
 		return 0;
 	n = attention_count(in, err);
 	if (n < 0)

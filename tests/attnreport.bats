@@ -2,7 +2,8 @@
 # Attention's figures against their definitions, over weights that are known; pictures of it; records that are not as they should be.
 load helper
 
-# stream 'PYTHON' [FIELDS]: a stream of one answer to question 5. put(name, heads, queries, keys, weights) adds a matrix; answer is the record.
+# stream 'PYTHON': a stream of one answer to question 5, and of more. put(name, heads, queries, keys, weights) adds a matrix; answer is
+# the record.
 stream() {
 	/usr/bin/python3 - "$1" <<-'END'
 		import math, msgpack, struct, sys
@@ -11,10 +12,12 @@ stream() {
 		def put(name, heads, queries, keys, weights):
 		    answer["attention"][name] = floats(*weights)
 		    answer["attention_shape"][name] = [heads, queries, keys]
+		more = []
 		exec(sys.argv[1])
 		send = lambda r: sys.stdout.buffer.write(msgpack.packb(r, use_bin_type=True))
 		send({"type": "header", "vqa": 1, "by": "test"})
-		send(answer)
+		for record in [answer] + more:
+		    send(record)
 		send({"type": "end", "questions": 1})
 	END
 }
@@ -206,6 +209,13 @@ dark() {
 	[ "$(dark .25 .25) $(dark .75 .25) $(dark .25 .75) $(dark .75 .75)" = '205 0 205 137' ]
 	# The frame is the region's, from the picture's lower left.
 	grep -q '^set object 1 rectangle from 49.5,49.5 to 99.5,99.5 ' script
+	# One answer is drawn, whatever follows.
+	cp script first
+	stream "put('self-vision.0', 1, 4, 4, [0, 1, 0, 0] * 3 + [0, 0, 0, 1]); $quarters; more = [answer, dict(answer, id=6)]" >in
+	attnreport -p x.png -q 5 <in
+	cmp first script
+	attnreport -p x.png <in
+	cmp first script
 	# Where nothing is looked at, all is dark and nothing is framed.
 	stream "put('self-vision.0', 1, 1, 4, [0, 0, 0, 0]); $quarters" >in
 	attnreport -p x.png <in
