@@ -2,10 +2,6 @@
 # The pages say of the programs what the programs say of themselves, and their examples do what they show.
 load helper
 
-programs() {
-	basename -s .c "$ROOT"/cmd/*.c
-}
-
 # unroff: literal text as it is printed.
 unroff() {
 	sed 's/\\&//g; s/\\e/\\/g'
@@ -47,8 +43,8 @@ section() {
 @test "the options of each page are those that -h prints, short and long, in its order" {
 	for program in $(programs); do
 		page=$ROOT/man/$program.1
-		$program -h | sed -nE 's/^ +((-., )?--[a-z0-9-]+)( [A-Z][A-Z,\/]*)?  *.*/\1\3/p' | grep -vxE -- '-h, --help|--version' >help || true
-		sed -nE '/^\.It Fl/ { s/^\.It Fl (.) , -/-\1, --/; s/^\.It Fl -/--/; s/ Ar / /; p }' "$page" | diff help -
+		options $program | head -n -3 >help
+		sed -nE '/^\.It Fl/ { s/^\.It Fl (.) , -/-\1, --/; s/^\.It Fl /-/; s/ Ar / /; p }' "$page" | diff help -
 	done
 }
 
