@@ -48,6 +48,81 @@ section() {
 	done
 }
 
+# item PAGE OPTION: what the page says of an option, in one line.
+item() {
+	awk -v option="$2" '
+		/^\.(It|El)/ { here = 0 }
+		/^\.It Fl/ {
+			sub(/^\.It Fl /, "-"); sub(/ , -/, ", --"); sub(/ Ar /, " ")
+			here = $0 == option
+			next
+		}
+		here' "$1" | sed 's/^\.[A-Z][a-z] //' | tr '\n' ' ' | sed 's/ \([,.;]\)/\1/g'
+}
+
+# Every option of every program: $program, $page, $option as in -h, its $help there, and its $item in the page.
+each_option() {
+	for program in $(programs); do
+		page=$ROOT/man/$program.1
+		while read -r option; do
+			help=$($program -h | sed 's/^ *//' | awk -v option="$option" 'index($0, option) == 1 { print substr($0, length(option) + 1) }')
+			item=$(item "$page" "$option")
+			[ "$help" ] && [ "$item" ]
+			"$@" || { printf '%s: %s\n-h: %s\npage: %s\n' $program "$option" "$help" "$item"; return 1; }
+		done < <(options $program | head -n -3)
+	done
+}
+
+# Both state the same default, or none: "(128)" and "128 by default", "(required)" and "required".
+same_default() {
+	local default
+	default=$(sed -nE 's/.* \((.*)\)$/\1/p' <<<"$help")
+	case $default in
+	'') [[ $item != *' by default'* && $item != *' is required'* ]] ;;
+	required) [[ $item == *' is required.'* ]] ;;
+	*) grep -qE "(^|[ ;])$default(, [^.;]*,)? by default[.,]" <<<"$item" ;;
+	esac
+}
+
+@test "the defaults that -h tells are those of the page" {
+	each_option same_default
+}
+
+# What a program says of an argument that it does not take: refusal FORM…
+refusal() {
+	{ $program "$@" || true; } 2>&1 >/dev/null </dev/null
+}
+
+# The words that an option takes are all in the page; the range of a number is the page's, where it has one.
+same_values() {
+	local form words range low high
+	form=$(sed -E 's/^-., //; s/ .*//' <<<"$option")
+	words=$(refusal $form 'no such word' | sed -n 's/.* is not one of //p')
+	for word in ${words//|/ }; do
+		grep -qE "(^| )$word([ ,.;]|\$)" <<<"$item" || return 1
+	done
+	range=$(refusal $form 'no number' | sed -nE 's/.* is not a (whole )?number from (.*) to (.*)/\2 \3/p')
+	read -r low high < <(sed -nE 's/.*[^0-9.^-]([0-9][0-9.^]*) to ([0-9][0-9.^]*[0-9]).*/\1 \2/p' <<<" $item") || return 0
+	[ -z "$range" ] || [ "$range" = "$low $high" ] || [ "$range" = "$low $((${high/^/**}))" ]
+}
+
+@test "the words that an option takes, and its bounds, are those of the page" {
+	each_option same_values
+}
+
+@test "every program's page has its sections, and is named in vqa(7) and in the README" {
+	for program in $(programs); do
+		for name in NAME SYNOPSIS DESCRIPTION 'EXIT STATUS' EXAMPLES 'SEE ALSO'; do
+			grep -qx "\.Sh $name" "$ROOT/man/$program.1" || { echo "$program.1: $name"; return 1; }
+		done
+		grep -qx "\.It Xr $program 1" "$ROOT/man/vqa.7" || { echo "vqa(7): $program"; return 1; }
+		grep -q "(man/$program.1)" "$ROOT/README.md" || { echo "README: $program"; return 1; }
+	done
+	for page in "$ROOT"/man/*.[57]; do
+		grep -q "(man/${page##*/})" "$ROOT/README.md" || { echo "README: $page"; return 1; }
+	done
+}
+
 # examples PAGE: the lines of its EXAMPLES.
 examples() {
 	awk '/^\.Sh / { inside = $2 == "EXAMPLES" }
