@@ -73,13 +73,15 @@ each_option() {
 	done
 }
 
-# Both state the same default, or none: "(128)" and "128 by default", "(required)" and "required".
+# Both state the same default, or none: "(128)" and "128 by default", "(required)" and "is required"; what is said in several words may
+# be said in others.
 same_default() {
 	local default
 	default=$(sed -nE 's/.* \((.*)\)$/\1/p' <<<"$help")
 	case $default in
 	'') [[ $item != *' by default'* && $item != *' is required'* ]] ;;
 	required) [[ $item == *' is required.'* ]] ;;
+	*' '*) [[ $item == *' by default'* || $item == *'ithout '* ]] ;;
 	*) grep -qE "(^|[ ;])$default(, [^.;]*,)? by default[.,]" <<<"$item" ;;
 	esac
 }
@@ -123,10 +125,11 @@ same_values() {
 	done
 }
 
-# examples PAGE: the lines of its EXAMPLES.
+# examples PAGE: the lines of its EXAMPLES and COOKBOOK, but for blocks that do not begin with a prompt.
 examples() {
-	awk '/^\.Sh / { inside = $2 == "EXAMPLES" }
+	awk '/^\.Sh / { inside = $2 == "EXAMPLES" || $2 == "COOKBOOK" }
 		/^\.Ed/ { block = 0 }
+		block == 1 { block = /^\$ / ? 2 : 0 }
 		inside && block
 		/^\.Bd -literal/ { block = 1 }' "$1" | unroff
 }
@@ -157,7 +160,7 @@ run_examples() {
 			want+=$line$'\n'
 		fi
 	done
-	[ -n "$command" ] && printf '%s' "$want" | shows "$command"
+	[ -z "$command" ] || printf '%s' "$want" | shows "$command"
 }
 
 @test "the examples of every page" {
