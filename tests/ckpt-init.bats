@@ -19,8 +19,13 @@ init() {
 
 @test "sizes are as asked for, the rest is as the page says" {
 	init -s --objects 9 --max-tokens 12 --dropout 0.2 --source 'grid 1' a.safetensors
-	[ "$(ckpt-info --json a | jq -c '.config | del(.vocab_hash)')" = \
-		'{"language":1,"cross":1,"vision":1,"hidden":32,"heads":4,"ffn":64,"features":10,"vocabulary":10,"positions":512,"max_tokens":12,"objects":9,"answers":13,"sparse":true,"dropout":0.2,"feature_source":"grid 1"}' ]
+	[ "$(ckpt-info --json a | jq -cS '.config | del(.vocab_hash)')" = "$(jq -cS . <<<'
+		{"language":1,"cross":1,"vision":1,"hidden":32,"heads":4,"ffn":64,"features":10,"vocabulary":10,"positions":512,
+		"max_tokens":12,"objects":9,"answers":13,"sparse":true,"dropout":0.2,"feature_source":"grid 1",
+		"adaptive":false,"span_rows":1,"span_unit":1024,"span_ramp":32,"span_loss":5e-6,"span_init":0.002,"layerdrop":0}')" ]
+	init -a -d 2 --span-rows 3 --span-unit 100 --span-ramp 4 --span-loss 0.5 --span-init 0.25 d.safetensors
+	[ "$(ckpt-info --json d | jq -c '.config | [.adaptive, .layerdrop, .span_rows, .span_unit, .span_ramp, .span_loss, .span_init]')" = \
+		'[true,2,3,100,4,0.5,0.25]' ]
 	ckpt-info --json a | jq -r '.config.vocab_hash' | grep -Eqx '[0-9a-f]{16}'
 	[ "$(ckpt-info --json a | jq -c .answers)" = "$(jq -c . answers.json)" ]
 	init -L 2,1,0 b.safetensors
