@@ -67,8 +67,7 @@ each_option() {
 		while read -r option; do
 			help=$($program -h | sed 's/^ *//' | awk -v option="$option" 'index($0, option) == 1 { print substr($0, length(option) + 1) }')
 			item=$(item "$page" "$option")
-			[ "$help" ] && [ "$item" ]
-			"$@" || { printf '%s: %s\n-h: %s\npage: %s\n' $program "$option" "$help" "$item"; return 1; }
+			[ "$help" ] && [ "$item" ] && "$@" || { printf '%s: %s\n-h: %s\npage: %s\n' $program "$option" "$help" "$item"; return 1; }
 		done < <(options $program | head -n -3)
 	done
 }
