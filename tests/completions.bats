@@ -23,7 +23,7 @@ complete_bash() {
 			bind '\"\\C-x\": insert-completions'
 			bind -x '\"\\C-t\": echo \"\$READLINE_LINE\" >>../got.bash; READLINE_LINE='"
 	} >rc
-	sed $'s/$/\x18\x14/' | tr -d '\n' | HISTFILE= TERM=dumb bash --noprofile --rcfile rc -i >bash.said 2>&1
+	sed $'s/$/\x18\x14/' | tr -d '\n' | HISTFILE= TERM=dumb timeout 120 bash --noprofile --rcfile rc -i >bash.said 2>&1
 	cat got.bash
 }
 
@@ -40,7 +40,7 @@ complete_zsh() {
 		zpty -w shell exit
 		while zpty -r shell said; do print -n -r -- "$said"; done
 	END
-	zsh -f drive >zsh.said
+	timeout 120 zsh -f drive >zsh.said
 	cat got.zsh
 }
 

@@ -124,6 +124,24 @@ same_values() {
 	done
 }
 
+@test "vqa-pipelines(7) names every pipeline, and every setting with its default" {
+	page=$ROOT/man/vqa-pipelines.7
+	for name in $(sed -n 's/^PIPELINES = //p' "$ROOT/Makefile"); do
+		grep -qx "\.Cm pipelines/$name" "$page" || { echo "$name"; return 1; }
+		[ -x "$ROOT/pipelines/$name" ]
+	done
+	grep -ohE '\$\{[A-Z_]+:-[^}]*\}' "$ROOT"/pipelines/* | sed -E 's/^..([A-Z_]+):-(.*)\}$/\1 \2/' | sort -u >settings
+	[ "$(wc -l <settings)" -gt 5 ]
+	while read -r name default; do
+		item=$(awk -v name="$name" '
+			/^\.(It|El)/ { here = 0 }
+			/^\.It Ev/ { for (i = 3; i <= NF; i++) here = here || $i == name; next }
+			here' "$page" | sed 's/^\.[A-Z][a-z] //; s/^Ql //' | tr '\n' ' ')
+		[ "$item" ] || { echo "$name is not there"; return 1; }
+		[[ $default == *'$'* || $item == *"$default"* ]] || { echo "$name: $default, but: $item"; return 1; }
+	done <settings
+}
+
 # examples PAGE: the lines of its EXAMPLES and COOKBOOK, but for blocks that do not begin with a prompt.
 examples() {
 	awk '/^\.Sh / { inside = $2 == "EXAMPLES" || $2 == "COOKBOOK" }
