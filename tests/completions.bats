@@ -60,10 +60,10 @@ cases() {
 		all=$(options $program | sed 's/,//; s/ [A-Z].*//' | tr '\n' ' ')
 		printf '%s -\t%s %s\n' $program $program "$all"
 		while read -r form arg; do
+			words=$({ $program $form '' || true; } 2>&1 </dev/null | sed -n 's/.* is not one of //p' | tr '|' ' ')
 			case $arg in
-			FILE) words=$files ;;
+			FILE | NAME) words=${words:-$files} ;;
 			DIR) words=folder ;;
-			*) words=$({ $program $form '' || true; } 2>&1 </dev/null | sed -n 's/.* is not one of //p' | tr '|' ' ') ;;
 			esac
 			printf '%s %s \t%s %s %s\n' $program $form $program $form "$words"
 		done < <(options $program | sed -nE 's/^((-.), )?(-[^ ]+) ([A-Z].*)/\3 \4\n\2 \4/p' | grep ^-)

@@ -1,6 +1,6 @@
 /*
  * Completions: a function for bash, a list of _arguments for zsh. Words of an option are those that it takes, an argument
- * named FILE is a file, one named DIR a folder, and operands are files; nothing is offered for other arguments.
+ * named FILE, or NAME, a checkpoint's, is a file, one named DIR a folder, and operands are files; nothing is offered for others.
  */
 #include "sys/completion.h"
 
@@ -16,7 +16,7 @@ kind_of(const struct opt *o)
 		return KIND_FLAG;
 	if (o->type == OPT_T_WORD)
 		return KIND_WORDS;
-	if (!strcmp(o->arg, "FILE"))
+	if (!strcmp(o->arg, "FILE") || !strcmp(o->arg, "NAME"))
 		return KIND_FILE;
 	return strcmp(o->arg, "DIR") ? KIND_OTHER : KIND_FOLDER;
 }
