@@ -33,7 +33,7 @@ struct opt {
 	double low, high;
 	const char *words;
 	void *value;
-	const char *arg; /* the argument's name in the usage line; NULL for a flag. Shells complete FILE, NAME and DIR */
+	const char *arg; /* its name in the usage line; NULL for a flag. Shells complete FILE, NAME and DIR */
 	const char *help;
 };
 
