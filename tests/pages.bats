@@ -60,28 +60,37 @@ item() {
 		here' "$1" | sed 's/^\.[A-Z][a-z] //' | tr '\n' ' ' | sed 's/ \([,.;]\)/\1/g'
 }
 
-# Every option of every program: $program, $page, $option as in -h, its $help there, and its $item in the page.
+# each_option TEST: of every program, with $program, $page, $option as in -h, its $help there and its $item in the page. All that
+# fail are told.
 each_option() {
+	local failed=
 	for program in $(programs); do
 		page=$ROOT/man/$program.1
+		options $program >options
+		[ -s options ]
 		while read -r option; do
 			help=$($program -h | sed 's/^ *//' | awk -v option="$option" 'index($0, option) == 1 { print substr($0, length(option) + 1) }')
 			item=$(item "$page" "$option")
-			[ "$help" ] && [ "$item" ] && "$@" || { printf '%s: %s\n-h: %s\npage: %s\n' $program "$option" "$help" "$item"; return 1; }
-		done < <(options $program | head -n -3)
+			[ "$help" ] && [ "$item" ] && "$@" && continue
+			printf '%s: %s\n-h: %s\npage: %s\n' $program "$option" "$help" "$item"
+			failed=1
+		done < <(head -n -3 options)
 	done
+	[ -z "$failed" ]
 }
 
-# Both state the same default, or none: "(128)" and "128 by default", "(required)" and "is required"; what is said in several words may
-# be said in others.
+# "(128)" and "128 by default", "(required)" and "is required". A number is in the page; other defaults are the same where both state
+# one, but what takes several words may be said in others.
 same_default() {
 	local default
 	default=$(sed -nE 's/.* \((.*)\)$/\1/p' <<<"$help")
 	case $default in
-	'') [[ $item != *' by default'* && $item != *' is required'* ]] ;;
+	'' | *' '*) ;;
 	required) [[ $item == *' is required.'* ]] ;;
-	*' '*) [[ $item == *'y default'* || $item == *'ithout '* ]] ;;
-	*) grep -qE "(^|[ ;])$default(, [^.;]*,)? by default[.,]" <<<"$item" ;;
+	*)
+		[[ $default != [0-9]* && $item != *'y default'* ]] ||
+			grep -qE "(^|[ ;])$default(, [^.;]*,)? by default[.,]|y default $default[.,]" <<<"$item"
+		;;
 	esac
 }
 
