@@ -28,6 +28,15 @@ fails_with() {
 	fi
 }
 
+programs() {
+	basename -s .c "$ROOT"/cmd/*.c
+}
+
+# options PROGRAM: those that -h prints, one a line as there: "-b, --batch N".
+options() {
+	"$1" -h | sed -nE 's/^ +((-., )?-[^ ]+( [A-Z][A-Z,\/]*)?) .*/\1/p'
+}
+
 # A folder with questions, labels, answers, four images, their features as TSV and as a store, and a small untrained model.
 prepare() {
 	local made=$BATS_RUN_TMPDIR/prepared

@@ -1,5 +1,5 @@
 /*
- * One table of options yields the parser, -h, and the check of the page's SYNOPSIS.
+ * One table of options yields the parser, -h, the completions of shells, and the check of the page's SYNOPSIS.
  *
  *     static const struct opt opts[] = {
  *             { 'b', "batch", OPT_INT(1, 4096), &batch, "N", "questions a batch (128)" },
@@ -9,8 +9,8 @@
  *     static const struct program program = { "vqa-forward", "CKPT", "answer questions", opts, 1, 1 };
  *
  * Long options take "--name VALUE" or "--name=VALUE", short ones "-b N" or "-bN"; flags may be grouped; "--" ends them.
- * -h/--help prints the usage to stdout and exits 0 (1 if stdout is full), --version likewise. Every wrong use is one
- * line on stderr and exit status 2.
+ * -h/--help prints the usage to stdout and exits 0 (1 if stdout is full), --version and --completion likewise. Every wrong
+ * use is one line on stderr and exit status 2.
  */
 #ifndef VQA_SYS_OPT_H
 #define VQA_SYS_OPT_H
@@ -33,7 +33,7 @@ struct opt {
 	double low, high;
 	const char *words;
 	void *value;
-	const char *arg; /* the argument's name in the usage line; NULL for a flag */
+	const char *arg; /* its name in the usage line; NULL for a flag. Shells complete FILE, NAME and DIR */
 	const char *help;
 };
 
