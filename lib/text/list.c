@@ -1,5 +1,5 @@
 /*
- * The scanner finds where an entry ends by its brackets and strings alone, counting depth and bytes; only then the entry is
+ * The scanner finds where a value ends by its brackets and strings alone, counting depth and bytes; only then the value is
  * parsed, by jansson. So memory is bounded by one entry, and every byte of the file is consumed exactly once.
  */
 #include "text/list.h"
@@ -21,8 +21,8 @@
 
 enum { READ_SIZE = 1 << 16 };
 
-/* The way of every entry into memory: a key twice is an error, "\u0000" is not. */
-enum { PARSE = JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL };
+/* The way of every value into memory: a key twice is an error, "\u0000" is not. */
+enum { PARSE = JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL | JSON_DECODE_ANY };
 
 int
 list_fault(const struct list *list, struct err *err, const char *fmt, ...)
@@ -33,6 +33,9 @@ list_fault(const struct list *list, struct err *err, const char *fmt, ...)
 	va_start(args, fmt);
 	vsnprintf(words, sizeof words, fmt, args);
 	va_end(args);
+	if (list->state == LIST_BEFORE || list->state == LIST_BESIDE)
+		return err_set(err, "%s:%lld: byte %lld: %s", list->name, (long long)list->entry_line,
+		               (long long)list->entry_at, words);
 	if (list->entry_line == 0)
 		return err_set(err, "%s: entry %lld (byte %lld): %s", list->name, (long long)list->entries,
 		               (long long)list->entry_at, words);
@@ -41,12 +44,12 @@ list_fault(const struct list *list, struct err *err, const char *fmt, ...)
 }
 
 int
-list_open(struct list *list, const char *path, uint64_t hash, struct err *err)
+list_open(struct list *list, const char *path, const char *member, uint64_t hash, struct err *err)
 {
 	bool in = strcmp(path, "-") == 0;
 	struct stat st;
 
-	*list = (struct list){ .fd = -1, .spool = -1, .line = 1, .hash = hash };
+	*list = (struct list){ .fd = -1, .spool = -1, .line = 1, .hash = hash, .member = member };
 	list->name = strdup(in ? "stdin" : path);
 	list->buf = malloc(READ_SIZE);
 	if (!list->name || !list->buf) {
@@ -79,6 +82,7 @@ list_close(struct list *list)
 	free(list->name);
 	free(list->buf);
 	free(list->entry);
+	json_decref(list->around);
 	*list = (struct list){ .fd = -1, .spool = -1 };
 }
 
@@ -168,53 +172,72 @@ entry_add(struct list *list, const char *data, size_t n, struct err *err)
 	return 0;
 }
 
-/* Take the bytes from '{' to the '}' that closes it. */
 static int
-entry_scan(struct list *list, struct err *err)
+breaks_off_inside(const struct list *list, struct err *err)
 {
-	int depth = 0;
-	bool in_string = false, escaped = false;
+	if (list->state == LIST_INSIDE)
+		return err_set(err, "%s: breaks off at byte %lld, inside entry %lld (line %lld)", list->name,
+		               (long long)list->at, (long long)list->entries, (long long)list->entry_line);
+	return err_set(err, "%s: breaks off at byte %lld, inside what began on line %lld", list->name,
+	               (long long)list->at, (long long)list->entry_line);
+}
 
-	list->entries++;
+/* How far a value has been scanned. */
+struct scan {
+	int depth;
+	bool in_string, escaped, bare, done; /* bare: neither brackets nor quotes, ends before what cannot be in it */
+};
+
+/* One more byte: taken, or, with s->done, not the value's any more or its last. Returns whether it is taken. */
+static bool
+scan_byte(struct scan *s, char c)
+{
+	if (s->bare && strchr(" \t\r\n,:[]{}\"", c)) {
+		s->done = true;
+		return false;
+	}
+	if (s->escaped)
+		s->escaped = false;
+	else if (s->in_string && c == '\\')
+		s->escaped = true;
+	else if (c == '"')
+		s->in_string = !s->in_string;
+	else if (!s->in_string && (c == '{' || c == '['))
+		s->depth++;
+	else if (!s->in_string && (c == '}' || c == ']'))
+		s->depth--;
+	s->done = !s->bare && !s->in_string && s->depth <= 0;
+	return true;
+}
+
+/* Take the bytes of a value, whose first byte is c, up to the bracket or the quote that closes it. */
+static int
+value_scan(struct list *list, char c, struct err *err)
+{
+	struct scan s = { .bare = !strchr("{[\"", c) };
+
 	list->entry_n = 0;
 	list->entry_at = list->at;
 	list->entry_line = list->line;
-	do {
+	while (!s.done) {
 		size_t from = list->begin;
 		int r;
 
 		if (from == list->end) {
-			if ((r = fill(list, err)) < 0)
-				return -1;
-			if (r == 0)
-				return err_set(err, "%s: breaks off at byte %lld, inside entry %lld (line %lld)",
-				               list->name, (long long)list->at, (long long)list->entries,
-				               (long long)list->entry_line);
+			if ((r = fill(list, err)) <= 0)
+				return r < 0 ? -1 : breaks_off_inside(list, err);
 			from = 0;
 		}
-		do {
-			char c = list->buf[list->begin++];
-
-			if (c == '\n')
-				list->line++;
-			if (escaped)
-				escaped = false;
-			else if (in_string && c == '\\')
-				escaped = true;
-			else if (c == '"')
-				in_string = !in_string;
-			else if (!in_string && (c == '{' || c == '['))
-				depth++;
-			else if (!in_string && (c == '}' || c == ']'))
-				depth--;
-			if (depth > ENTRY_DEPTH_MAX)
+		while (!s.done && list->begin < list->end && scan_byte(&s, list->buf[list->begin])) {
+			list->line += list->buf[list->begin++] == '\n';
+			if (s.depth > ENTRY_DEPTH_MAX)
 				return list_fault(list, err, "over %d levels deep, expected a flat entry",
 				                  ENTRY_DEPTH_MAX);
-		} while (depth > 0 && list->begin < list->end);
+		}
 		list->at += (int64_t)(list->begin - from);
 		if (entry_add(list, list->buf + from, list->begin - from, err))
 			return -1;
-	} while (depth > 0);
+	}
 	return 0;
 }
 
@@ -229,54 +252,214 @@ parse_fault(const struct list *list, const json_error_t *fault, struct err *err)
 	                  (long long)list->entry_at + fault->position);
 }
 
+/* The value that begins with c; NULL: a fault. */
+static json_t *
+value_next(struct list *list, char c, struct err *err)
+{
+	json_error_t fault;
+	json_t *value;
+	size_t bad;
+
+	if (value_scan(list, c, err))
+		return NULL;
+	if (!utf8_valid(list->entry, list->entry_n, &bad)) {
+		list_fault(list, err, "byte %lld is 0x%02x, not UTF-8", (long long)list->entry_at + (long long)bad,
+		           (unsigned char)list->entry[bad]);
+		return NULL;
+	}
+	value = json_loadb(list->entry, list->entry_n, PARSE, &fault);
+	if (!value)
+		parse_fault(list, &fault, err);
+	return value;
+}
+
+/* The next byte that is not white space, which has to be there: 0. */
+static int
+look(struct list *list, char *c, struct err *err)
+{
+	int r = peek(list, c, err);
+
+	return r > 0 ? 0 : r < 0 ? -1 : breaks_off(list, err);
+}
+
+/* Nothing but white space may follow. */
+static int
+list_end(struct list *list, struct err *err)
+{
+	char c;
+	int r = peek(list, &c, err);
+
+	if (r > 0)
+		return unexpected(list, c, "nothing after the list", err);
+	list->state = LIST_DONE;
+	return r;
+}
+
+/* A member beside the list. */
+static int
+around_add(struct list *list, const char *name, char c, struct err *err)
+{
+	json_t *value = value_next(list, c, err);
+
+	if (!value)
+		return -1;
+	list->around_n += list->entry_n;
+	if (list->around_n > ENTRY_MAX) {
+		json_decref(value);
+		return list_fault(list, err, "over %d bytes beside '%s', expected less", ENTRY_MAX, list->member);
+	}
+	return json_object_set_new(list->around, name, value) ? err_set(err, "%s: out of memory", list->name) : 0;
+}
+
+/* A member's name, which begins with *c, and its colon; *c is then the value's first byte. NULL: a fault. */
+static json_t *
+name_next(struct list *list, char *c, struct err *err)
+{
+	char quote[80];
+	const char *text;
+	json_t *name;
+	bool good = false;
+
+	if (*c != '"') {
+		unexpected(list, *c, "'\"', a name in the object around the list", err);
+		return NULL;
+	}
+	name = value_next(list, *c, err);
+	if (!name)
+		return NULL;
+	text = json_string_value(name);
+	list->around_n += list->entry_n;
+	if (strlen(text) != json_string_length(name)) {
+		list_fault(list, err, "a name has a NUL character in it, expected text");
+	} else if (json_object_get(list->around, text)) {
+		list_fault(list, err, "'%s' is there twice", utf8_quote(quote, sizeof quote, text, strlen(text)));
+	} else if (look(list, c, err) == 0) {
+		if (*c != ':') {
+			unexpected(list, *c, "':'", err);
+		} else {
+			consume(list);
+			good = look(list, c, err) == 0;
+		}
+	}
+	if (good)
+		return name;
+	json_decref(name);
+	return NULL;
+}
+
+/* A member, whose name begins with c: 1 when it is the list, which is not read yet, else 0. */
+static int
+member_next(struct list *list, char c, struct err *err)
+{
+	json_t *name = name_next(list, &c, err);
+	const char *text = json_string_value(name);
+	int r;
+
+	if (!name)
+		return -1;
+	if (strcmp(text, list->member) != 0)
+		r = around_add(list, text, c, err);
+	else if (c != '[')
+		r = unexpected(list, c, "'[', a JSON list", err);
+	else
+		r = json_object_set_new(list->around, text, json_null()) ? err_set(err, "%s: out of memory", list->name)
+		                                                         : 1;
+	json_decref(name);
+	return r;
+}
+
+/* Members up to the list, or, after it, up to the object's end: 1 when the list begins, 0 at the end. */
+static int
+members_next(struct list *list, struct err *err)
+{
+	char c;
+	int r = 0;
+
+	for (bool first = list->state == LIST_BEFORE; r == 0; first = false) {
+		if (look(list, &c, err))
+			return -1;
+		if (c == '}') {
+			consume(list);
+			return 0;
+		}
+		if (!first) {
+			if (c != ',')
+				return unexpected(list, c, "',' or '}'", err);
+			consume(list);
+			if (look(list, &c, err))
+				return -1;
+		}
+		r = member_next(list, c, err);
+	}
+	return r;
+}
+
+/* Up to the list's '['. */
+static int
+list_begin(struct list *list, struct err *err)
+{
+	char c;
+	int r = peek(list, &c, err);
+
+	if (r < 0)
+		return -1;
+	if (r == 0)
+		return err_set(err, "%s: breaks off at byte %lld, expected a JSON list", list->name,
+		               (long long)list->at);
+	if (c == '{' && list->member) {
+		consume(list);
+		list->around = json_object();
+		if (!list->around)
+			return err_set(err, "%s: out of memory", list->name);
+		if ((r = members_next(list, err)) < 0)
+			return -1;
+		if (r == 0)
+			return err_set(err, "%s: an object without '%s', expected it or a JSON list", list->name,
+			               list->member);
+	} else if (c != '[') {
+		return unexpected(list, c, "'[', a JSON list", err);
+	}
+	consume(list);
+	list->state = LIST_INSIDE;
+	return 0;
+}
+
+/* From the list's ']' to the end of the file. */
+static int
+list_after(struct list *list, struct err *err)
+{
+	consume(list);
+	if (list->around) {
+		list->state = LIST_BESIDE;
+		if (members_next(list, err))
+			return -1;
+	}
+	return list_end(list, err);
+}
+
 int
 list_next(struct list *list, json_t **entry, struct err *err)
 {
-	json_error_t fault;
-	size_t bad;
-	bool first = list->entries == 0 && list->at == 0;
 	char c;
-	int r;
 
-	if (list->done)
+	if (list->state == LIST_DONE)
 		return 0;
-	if ((r = peek(list, &c, err)) < 0)
+	if ((list->state == LIST_BEFORE && list_begin(list, err)) || look(list, &c, err))
 		return -1;
-	if (first) {
-		if (r == 0)
-			return err_set(err, "%s: breaks off at byte %lld, expected a JSON list", list->name,
-			               (long long)list->at);
-		if (c != '[')
-			return unexpected(list, c, "'[', a JSON list", err);
-		consume(list);
-		if ((r = peek(list, &c, err)) < 0)
-			return -1;
-	}
-	if (r == 0)
-		return breaks_off(list, err);
-	if (c == ']') {
-		consume(list);
-		if ((r = peek(list, &c, err)) > 0)
-			return unexpected(list, c, "nothing after the list", err);
-		list->done = r == 0;
-		return r;
-	}
+	if (c == ']')
+		return list_after(list, err);
 	if (list->entries > 0) {
 		if (c != ',')
 			return unexpected(list, c, "',' or ']'", err);
 		consume(list);
-		if ((r = peek(list, &c, err)) <= 0)
-			return r < 0 ? -1 : breaks_off(list, err);
+		if (look(list, &c, err))
+			return -1;
 	}
 	if (c != '{')
 		return unexpected(list, c, "'{', an entry of the list", err);
-	if (entry_scan(list, err))
-		return -1;
-	if (!utf8_valid(list->entry, list->entry_n, &bad))
-		return list_fault(list, err, "byte %lld is 0x%02x, not UTF-8",
-		                  (long long)list->entry_at + (long long)bad, (unsigned char)list->entry[bad]);
-	*entry = json_loadb(list->entry, list->entry_n, PARSE, &fault);
-	return *entry ? 1 : parse_fault(list, &fault, err);
+	list->entries++;
+	*entry = value_next(list, c, err);
+	return *entry ? 1 : -1;
 }
 
 json_t *
@@ -316,65 +499,4 @@ list_again(struct list *list, int64_t number, int64_t at, size_t n, struct err *
 	if (!entry)
 		err_set(err, "%s: changed while it was read: no entry at byte %lld", list->name, (long long)at);
 	return entry;
-}
-
-const char *
-json_words(char *out, size_t size, const json_t *value)
-{
-	char quote[64];
-
-	switch (json_typeof(value)) {
-	case JSON_STRING:
-		snprintf(out, size, "'%s'",
-		         utf8_quote(quote, sizeof quote, json_string_value(value), json_string_length(value)));
-		break;
-	case JSON_INTEGER:
-		snprintf(out, size, "%lld", (long long)json_integer_value(value));
-		break;
-	case JSON_REAL:
-		snprintf(out, size, "%.17g", json_real_value(value));
-		break;
-	default:
-		snprintf(out, size, "%s",
-		         json_is_object(value)  ? "an object"
-		         : json_is_array(value) ? "an array"
-		         : json_is_true(value)  ? "true"
-		         : json_is_false(value) ? "false"
-		                                : "null");
-	}
-	return out;
-}
-
-int
-list_integer(const struct list *list, const json_t *entry, const char *key, int64_t *out, struct err *err)
-{
-	const json_t *value = json_object_get(entry, key);
-	char words[80];
-
-	if (!value)
-		return list_fault(list, err, "'%s' is missing, expected an integer", key);
-	if (!json_is_integer(value))
-		return list_fault(list, err, "'%s' is %s, expected an integer", key,
-		                  json_words(words, sizeof words, value));
-	*out = json_integer_value(value);
-	return 0;
-}
-
-int
-list_string(const struct list *list, const json_t *entry, const char *key, int needed, const char **out,
-            struct err *err)
-{
-	const json_t *value = json_object_get(entry, key);
-	char words[80];
-
-	*out = NULL;
-	if (!value)
-		return needed ? list_fault(list, err, "'%s' is missing, expected a string", key) : 0;
-	if (!json_is_string(value))
-		return list_fault(list, err, "'%s' is %s, expected a string", key,
-		                  json_words(words, sizeof words, value));
-	*out = json_string_value(value);
-	if (strlen(*out) != json_string_length(value))
-		return list_fault(list, err, "'%s' has a NUL character in it, expected text", key);
-	return 0;
 }

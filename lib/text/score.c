@@ -37,7 +37,7 @@ score_answer(struct score *score, struct questions *labels, const struct list *l
 	int64_t id, k;
 	int r;
 
-	if (list_integer(list, json, "question_id", &id, err) || list_string(list, json, "answer", 1, &answer, err))
+	if (list_id(list, json, "question_id", &id, err) || list_string(list, json, "answer", 1, &answer, err))
 		return -1;
 	k = ids_find(&labels->ids, id);
 	if (k < 0)
@@ -89,7 +89,7 @@ score_file(struct score *score, struct questions *labels, const char *path, stru
 	int r;
 
 	*score = (struct score){ 0 };
-	if (list_open(&list, path, 0, err))
+	if (list_open(&list, path, NULL, 0, err))
 		return -1;
 	seen = calloc((size_t)labels->ids.count + 1, sizeof *seen);
 	r = seen ? score_read(score, labels, &list, seen, err) : err_set(err, "%s: out of memory", list.name);
