@@ -96,6 +96,12 @@ name_slot(const struct names *names, const char *name)
 	return at;
 }
 
+int64_t
+names_find(const struct names *names, const char *name)
+{
+	return names->slots ? (int64_t)names->slots[name_slot(names, name)] - 1 : INDEX_NONE;
+}
+
 static int
 names_grow(struct names *names)
 {

@@ -36,6 +36,8 @@ list_fault(const struct list *list, struct err *err, const char *fmt, ...)
 	if (list->state == LIST_BEFORE || list->state == LIST_BESIDE)
 		return err_set(err, "%s:%lld: byte %lld: %s", list->name, (long long)list->entry_line,
 		               (long long)list->entry_at, words);
+	if (list->entries == 0)
+		return err_set(err, "%s: byte %lld: %s", list->name, (long long)list->entry_at, words);
 	if (list->entry_line == 0)
 		return err_set(err, "%s: entry %lld (byte %lld): %s", list->name, (long long)list->entries,
 		               (long long)list->entry_at, words);
@@ -133,8 +135,8 @@ consume(struct list *list)
 static int
 breaks_off(const struct list *list, struct err *err)
 {
-	return err_set(err, "%s: breaks off at byte %lld, expected the list to go on or ']'", list->name,
-	               (long long)list->at);
+	return err_set(err, "%s: breaks off at byte %lld, expected the %s", list->name, (long long)list->at,
+	               list->state == LIST_INSIDE ? "list to go on or ']'" : "object around the list to go on");
 }
 
 static int
@@ -219,6 +221,8 @@ value_scan(struct list *list, char c, struct err *err)
 	list->entry_n = 0;
 	list->entry_at = list->at;
 	list->entry_line = list->line;
+	if (s.bare && strchr(",:]}", c))
+		return unexpected(list, c, "a value", err);
 	while (!s.done) {
 		size_t from = list->begin;
 		int r;

@@ -47,7 +47,8 @@ void list_close(struct list *list);
 /* The next entry, an object that the caller releases: 1; 0 after the last; -1: not JSON, too big, cut off, something behind. */
 int list_next(struct list *list, json_t **entry, struct err *err);
 /*
- * Entry `number` (from 1), of n bytes at `at`, once more, after the list was read to its end. NULL if it is no longer there.
+ * Entry `number` (from 1; 0: not known), of n bytes at `at`, once more, after the list was read to its end. NULL if it is no
+ * longer there.
  */
 json_t *list_again(struct list *list, int64_t number, int64_t at, size_t n, struct err *err);
 /* A fault of the entry that list_next returned last. Returns -1. */
