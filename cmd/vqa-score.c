@@ -6,7 +6,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "sys/die.h"
 #include "sys/opt.h"
@@ -218,8 +217,12 @@ print_json(struct truth *truth, const struct column *columns, int n)
 static void
 open_truth(struct truth *truth, struct err *err)
 {
+	char *labels = (char *)labels_path;
+
+	note_paths(&labels, !annotated.n);
+	note_paths(annotated.text, annotated.n);
 	if (annotated.n ? truth_open_annotations(truth, annotated.text, annotated.n, err)
-	                : truth_open_labels(truth, (char *)labels_path, err))
+	                : truth_open_labels(truth, labels, err))
 		die(err);
 }
 
@@ -234,8 +237,7 @@ fill_columns(struct column *columns, struct truth *truth, char **paths, int file
 			                      room(truth->ids->count, sizeof *columns->points),
 			                      { 0 } };
 	for (int i = 0; i < files; i++) {
-		if (strcmp(paths[i], "-") == 0)
-			note_terminal(STDIN_FILENO);
+		note_paths(&paths[i], 1);
 		if (score_file(columns[i].points, truth, paths[i], err))
 			die(err);
 	}

@@ -68,21 +68,12 @@ check_options(int files)
 	}
 }
 
-/* Reading from a terminal is said, whichever file it is. */
-static void
-note_stdin(char *const *paths, int files)
-{
-	for (int i = 0; i < files; i++)
-		if (strcmp(paths[i], "-") == 0)
-			note_terminal(STDIN_FILENO);
-}
-
 static void
 make_answers(struct err *err)
 {
 	struct annotations annotations;
 
-	note_stdin(annotated.text, annotated.n);
+	note_paths(annotated.text, annotated.n);
 	if (annotations_open(&annotations, annotated.text, annotated.n, NULL, err) ||
 	    answer_list_make(stdout, &annotations, least, err))
 		die(err);
@@ -165,7 +156,8 @@ tokenize_lists(struct rec_out *out, const struct vocab *vocab, char **paths, int
 		                    .source = source,
 		                    .max_tokens = (int)max_tokens };
 
-	note_stdin(paths, files);
+	note_paths(paths, files);
+	note_paths(annotated.text, annotated.n);
 	if (questions_open(&questions, paths, files, 0, err) || order_make(&order, &questions, &choice, err))
 		die(err);
 	if (annotated.n)

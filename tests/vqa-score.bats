@@ -239,4 +239,9 @@ annotation() {
 	{ printf '{"a": "'; head -c 700000 /dev/zero | tr '\0' x; printf '", "b": "'; head -c 700000 /dev/zero | tr '\0' x; printf '"}'; } >a.json
 	fails_with 1 "vqa-score: a.json:1: byte 700015: over 1048576 bytes beside 'annotations', expected less" vqa-score -a a.json r.json
 	fails_with 1 "vqa-score: none.json: No such file or directory" vqa-score -a none.json r.json
+	annotation 1 other a b | jq -c '[.answer_type = "x" * 2000]' >a.json
+	fails_with 1 "vqa-score: a.json: 'answer_type' of question 1 has 2000 bytes, expected at most 1024" vqa-score -a a.json r.json
+	annotation 1 other a b | jq -c '. as $one | [range(1100) as $k | $one | .question_id = $k | .question_type = "\($k)"]' >a.json
+	jq -c 'map({question_id, answer: "a"})' a.json >many.json
+	fails_with 1 "vqa-score: a.json: over 1024 question types, expected fewer" vqa-score -a a.json many.json
 }

@@ -60,13 +60,17 @@ truth_close(struct truth *truth)
 static int
 take_type(struct truth *truth, enum part part, uint32_t k, const char *type, struct err *err)
 {
-	int64_t number = type ? names_add(&truth->types[part], type) : INDEX_NONE;
+	const char *kind = part == PART_ANSWER_TYPE ? "answer" : "question";
+	int64_t number;
 
+	if (type && strlen(type) > TYPE_MAX)
+		return err_set(err, "%s: '%s_type' of question %" PRId64 " has %zu bytes, expected at most %d",
+		               truth->name, kind, truth->ids->id[k], strlen(type), TYPE_MAX);
+	number = type ? names_add(&truth->types[part], type) : INDEX_NONE;
 	if (number == INDEX_FULL)
 		return err_set(err, "%s: out of memory", truth->name);
 	if (number >= TYPES_MAX)
-		return err_set(err, "%s: over %d %s types, expected fewer", truth->name, TYPES_MAX,
-		               part == PART_ANSWER_TYPE ? "answer" : "question");
+		return err_set(err, "%s: over %d %s types, expected fewer", truth->name, TYPES_MAX, kind);
 	truth->type[part][k] = (uint16_t)(number + 1);
 	return 0;
 }

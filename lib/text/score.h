@@ -12,7 +12,7 @@
 #include "text/annotations.h"
 #include "text/questions.h"
 
-enum { TYPES_MAX = 1024 }; /* answer types, and question types */
+enum { TYPES_MAX = 1024, TYPE_MAX = 1024 }; /* answer types, and question types; bytes of one */
 
 /* What the questions are told apart by. */
 enum part { PART_ALL, PART_ANSWER_TYPE, PART_QUESTION_TYPE, PARTS };

@@ -422,6 +422,8 @@ test_orders(void **state)
 			falls += a.questions[k] < a.questions[k - 1];
 		}
 	}
+	assert_int_equal(a.questions[0], 950); /* the same for ever, too */
+	assert_int_equal(a.questions[399], 7);
 	assert_in_range(falls, 100, 280); /* of 380: every other one */
 	order_free(&a);
 	choice = (struct order_choice){ .limit_images = 1, .shards = 1, .skip = 21 };
