@@ -35,7 +35,8 @@ FUZZERS = $(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/*_fuzz.c))
 REPLAYS = $(FUZZERS:%=$(BUILD)/tests/%)
 PAGES = $(wildcard man/*.[157])
 
-PIPELINES = train-softmax train-sparse
+VARIANTS = softmax sparse adaptive adaptive-sparse layerdrop
+PIPELINES = $(VARIANTS:%=train-%) $(VARIANTS:%=test-%) table
 
 .PHONY: all clean deps deps-run data bench install
 .PHONY: check check-built test-programs check-style check-sanitize fuzz fuzz-run fuzzers

@@ -48,7 +48,7 @@ attach(struct work *w, const struct rec_in *in)
 	op = backend_open("auto", &err);
 	if (!op || share_model(&w->share, &w->model, op, &err))
 		die(&err);
-	w->pass = (struct pass){ .dropout = (float)run.dropout, .seed = run.seed };
+	w->pass = (struct pass){ .dropout = (float)run.dropout, .seed = run.seed, .compat = run.compat };
 	w->dlogits = malloc((size_t)w->share.plan.batch * (size_t)w->share.config.answers_n * sizeof *w->dlogits);
 	if (!w->dlogits)
 		die_words("out of memory for the gradient of %u questions", w->share.plan.batch);

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "model/answers.h"
+#include "model/layerdrop.h"
 #include "stream/schema.h"
 #include "sys/die.h"
 #include "sys/opt.h"
@@ -17,7 +18,7 @@
 static int64_t batch = 128, top, seed;
 static double dropout = -1;
 static int train, logits, compat, quiet;
-static const char *precision = "f32", *device = "auto", *attention;
+static const char *precision = "f32", *device = "auto", *attention, *draws;
 
 static const struct opt opts[] = {
 	{ 'D', "device", OPT_WORD("auto|cpu"), &device, "DEVICE", "auto or cpu (auto)" },
@@ -28,7 +29,8 @@ static const struct opt opts[] = {
 	{ 'p', "precision", OPT_WORD("f32"), &precision, "TYPE", "f32 (f32)" },
 	{ 'r', "seed", OPT_INT(0, INT64_C(1) << 53), &seed, "SEED", "seed of dropout (0)" },
 	{ 't', "train", OPT_FLAG, &train, NULL, "write the tape and logits for vqa-loss, vqa-backward and vqa-step" },
-	{ 0, "compat", OPT_FLAG, &compat, NULL, "keep the reference's quirks: alphas leave [1.01, 2]" },
+	{ 0, "compat", OPT_FLAG, &compat, NULL, "keep the reference's quirks: see vqa-quirks(7)" },
+	{ 0, "draws", OPT_TEXT, &draws, "FILE", "LayerDrop's draws, recorded (drawn by the seed)" },
 	{ 0, "dropout", OPT_REAL(0, 0.99), &dropout, "P", "dropout while training (the checkpoint's)" },
 	{ 0, "quiet", OPT_FLAG, &quiet, NULL, "no line of progress on a terminal" },
 	{ 0 },
@@ -71,9 +73,11 @@ answer(struct rec_in *in, struct checkpoint *ckpt, const struct op *op)
 	struct collected *next;
 	struct rec_out out;
 	struct progress progress;
+	struct pass pass = { .compat = compat };
+	struct layerdrop layerdrop = { 0 };
 	struct err err;
 	float *values = malloc((size_t)batch * (size_t)ckpt->config.answers_n * sizeof *values);
-	int64_t count = 0, total = 0;
+	int64_t count = 0, total = 0, batches = 0;
 	int got;
 
 	if (!values)
@@ -83,6 +87,10 @@ answer(struct rec_in *in, struct checkpoint *ckpt, const struct op *op)
 		die(&err);
 	load_model(&model, ckpt, op);
 	image_close(&ckpt->image);
+	/* The reference's LayerDrop does not know that it is no training (models/layerdrop.py). */
+	if ((compat || draws) && layerdrop_open(&layerdrop, &ckpt->config, draws, &err))
+		die(&err);
+	pass.dropped = layerdrop.dropped;
 	if (rec_get(in, "questions") && rec_int(in, "questions", 0, INT64_MAX, &total, &err))
 		die(&err);
 	rec_begin(&out, "header");
@@ -94,8 +102,9 @@ answer(struct rec_in *in, struct checkpoint *ckpt, const struct op *op)
 		die(&err);
 	progress_begin(&progress, "questions", total, quiet);
 	while ((got = collector_next(&collector, &next, &err)) > 0) {
-		int bad = model_forward(&model, &next->batch, &(struct pass){ 0 }, values,
-		                        attention ? answers_take_attention : NULL, &answers, &err);
+		int bad = layerdrop_draw(&layerdrop, (uint64_t)seed, ++batches, &err) ||
+		          model_forward(&model, &next->batch, &pass, values, attention ? answers_take_attention : NULL,
+		                        &answers, &err);
 
 		pthread_mutex_lock(&collector.out_lock);
 		bad = bad || answers_send(&answers, &out, next, values, &err);
@@ -121,6 +130,7 @@ go_train(struct rec_in *in, struct checkpoint *ckpt, const struct op *op, int re
 		             .seed = (uint64_t)seed,
 		             .dropout = dropout < 0 ? ckpt->config.dropout : dropout,
 		             .compat = compat,
+		             .draws = draws,
 		             .resumed = resumed };
 	struct err err;
 	int got;
@@ -138,8 +148,8 @@ go_train(struct rec_in *in, struct checkpoint *ckpt, const struct op *op, int re
 		;
 	if (got < 0 || feed_close(&feed, &err))
 		die(&err);
-	if (feed.dropped)
-		warn_words("the last %d questions are no whole batch of %d and were not used", feed.dropped,
+	if (feed.left_over)
+		warn_words("the last %d questions are no whole batch of %d and were not used", feed.left_over,
 		           (int)batch);
 }
 

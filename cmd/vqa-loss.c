@@ -77,10 +77,11 @@ loss_record(struct rec_out *out, const struct rec_in *in, struct work *w, struct
 	struct batch_record batch;
 	struct loss loss;
 	size_t values, targets = 0;
+	double span = 0;
 
 	if (!rec_is(in, "batch"))
 		return rec_pass(out, in, err);
-	if (batch_record_read(&batch, in, err))
+	if (batch_record_read(&batch, in, err) || (rec_get(in, "span") && rec_real(in, "span", &span, err)))
 		return -1;
 	values = (size_t)batch.questions * (size_t)w->answers;
 	if (values > w->room) {
@@ -99,8 +100,8 @@ loss_record(struct rec_out *out, const struct rec_in *in, struct work *w, struct
 	rec_begin(out, "batch");
 	rec_put_bin(out, "gradient", w->gradient, values * sizeof *w->gradient);
 	rec_put_real(out, "bce", loss.bce);
-	rec_put_real(out, "span", 0);
-	rec_put_real(out, "total", loss.bce);
+	rec_put_real(out, "span", span);
+	rec_put_real(out, "total", loss.bce + span);
 	rec_put_real(out, "right", loss.right);
 	rec_keep(out, in);
 	return rec_send(out, err);

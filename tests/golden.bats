@@ -6,66 +6,117 @@ golden() {
 	/usr/bin/python3 "$ROOT/tests/golden.py" "$@"
 }
 
+# setting NAME: what the case was computed with
+setting() {
+	jq -r ".$1" "$case/case.json"
+}
+
 for_case() {
 	set -o pipefail
 	case=$GOLDEN/$1
-	ckpt-import -n 4 "$case/weights.safetensors" start.safetensors
+	ckpt-import -n "$(setting heads)" "$case/weights.safetensors" start.safetensors
+	forward=(vqa-forward -b "$(setting batch)" --compat)
+	[ "$(setting 'layerdrop_draws_in_call_order | length')" = 0 ] || {
+		setting layerdrop_draws_in_call_order >draws.json
+		forward+=(--draws draws.json)
+	}
 }
 
 answers() {
 	for_case "$1"
-	golden stream "$case" 1 | vqa-forward -l start >answers
+	golden stream "$case" 1 | "${forward[@]}" -l start >answers
 	golden logits "$case" 1 answers
 }
 
 gradients() {
 	for_case "$1"
-	golden stream "$case" 1 | vqa-forward -t -b 3 --dropout 0 start | vqa-loss | vqa-backward -g gradients >batches
+	golden stream "$case" 1 | "${forward[@]}" -t --dropout 0 start | vqa-loss | vqa-backward -g gradients >batches
 	golden logits "$case" 1 batches
 	golden gradients "$case" gradients
 }
 
-# The reference lets alphas go where they want, which --compat keeps.
+# steps NAME COUNT
 steps() {
+	local schedule
 	for_case "$1"
-	golden stream "$case" "$2" | vqa-forward -t -b 3 --dropout 0 --compat start | vqa-loss | vqa-backward |
-		vqa-step -o run --lr 0.01 --schedule constant >log.tsv
-	cmp log.tsv run/log.tsv
-	golden params "$case" "$2" run/LAST.safetensors start.safetensors
+	schedule=(--lr "$(setting lr)" --schedule constant)
+	[ "$(setting cycle)" = null ] ||
+		schedule=(--lr "$(setting cycle.base)" --max-lr "$(setting cycle.max)" --step-size "$(setting cycle.step_size_up)")
+	golden stream "$case" "$2" | "${forward[@]}" -t --dropout 0 start | vqa-loss | vqa-backward |
+		vqa-step -o "run.$2" "${schedule[@]}" >log.tsv
+	cmp log.tsv "run.$2/log.tsv"
+	golden params "$case" "$2" "run.$2/LAST.safetensors" start.safetensors
+	[ "$2" = 1 ] || golden log "$case" log.tsv
 }
 
-@test "softmax: logits" {
+@test "softmax: logits, loss, gradients" {
 	answers softmax
-}
-
-@test "sparse: logits" {
-	answers sparse
-}
-
-@test "softmax: logits, loss and gradients while training" {
 	gradients softmax
 }
 
-@test "sparse: logits, loss and gradients while training" {
+@test "softmax: weights after one step; losses, norms, rates and weights of 11" {
+	steps softmax 1
+	steps softmax 11
+}
+
+@test "sparse: logits, loss, gradients" {
+	answers sparse
 	gradients sparse
 }
 
-@test "softmax: weights after one step" {
-	steps softmax 1
-}
-
-@test "sparse: weights after one step" {
+@test "sparse: weights after one step; losses, norms, rates and weights of 11" {
 	steps sparse 1
-}
-
-@test "softmax: losses, norms and weights of 11 steps" {
-	steps softmax 11
-	golden log "$case" log.tsv
-}
-
-@test "sparse: losses, norms and weights of 11 steps" {
 	steps sparse 11
-	golden log "$case" log.tsv
+}
+
+@test "adaptive: logits, loss, gradients" {
+	answers adaptive
+	gradients adaptive
+}
+
+@test "adaptive: weights after one step; losses, norms, rates and weights of 11" {
+	steps adaptive 1
+	steps adaptive 11
+}
+
+@test "adaptive-short-batch: logits, loss, gradients" {
+	answers adaptive-short-batch
+	gradients adaptive-short-batch
+}
+
+@test "adaptive-short-batch: weights after one step; losses, norms, rates and weights of 11" {
+	steps adaptive-short-batch 1
+	steps adaptive-short-batch 11
+}
+
+@test "adaptive-sparse: logits, loss, gradients" {
+	answers adaptive-sparse
+	gradients adaptive-sparse
+}
+
+@test "adaptive-sparse: weights after one step; losses, norms, rates and weights of 11" {
+	steps adaptive-sparse 1
+	steps adaptive-sparse 11
+}
+
+@test "layerdrop: logits, loss, gradients" {
+	answers layerdrop
+	gradients layerdrop
+}
+
+@test "layerdrop: weights after one step; losses, norms, rates and weights of 11" {
+	steps layerdrop 1
+	steps layerdrop 11
+}
+
+@test "schedule: logits, loss, gradients" {
+	answers schedule
+	gradients schedule
+}
+
+@test "schedule: weights after one step; losses, norms, rates and weights of 11" {
+	steps schedule 1
+	steps schedule 11
 }
 
 # One, two or three threads: the same bytes, of answers, gradients and weights. 128 wide and at batch 8, so that the loops are divided.

@@ -110,6 +110,46 @@ group_ended() {
 	[ "$output" = 'vqa-gridfeat: none.png: cannot open: No such file or directory' ]
 }
 
+# The five kinds' rows behind each epoch's loss, in the reference's form.
+@test "train-adaptive-sparse: spans in the log; then a run from its weights, and its test split alone" {
+	local run other
+	export SNAP=$PWD/snap EPOCHS=1
+	run=$SNAP/adaptive-sparse
+	train-adaptive-sparse >said 2>errors
+	[ "$(ckpt-info --json "$run" | jq -c '.config | [.sparse, .adaptive, .span_rows]')" = '[true,true,1]' ]
+	sed -n 5p "$run/log.log" | grep -qP '^Settings: Sparse: True\tAdaptive Span: True\tTiny: True\tBatch size: 32$'
+	{
+		printf '\nEpoch N: Train N\nLoss: N\t\tAdapt Span Loss: N\n'
+		printf 'Self Language N N\t\nCross N N\t\nCross N N\t\nCross Self Language N N\t\nCross Self Language N N\t\n'
+		printf 'Cross Self Vision N N\t\nCross Self Vision N N\t\nSelf Vision N N\tEpoch N: Valid N\n'
+	} | diff - <(sed -n 6,16p "$run/log.log" | sed 's/[0-9][0-9.]*/N/g')
+	spanreport "$run" | awk -F '\t' 'NR > 1 { print $1, $2, $3 }' >spans
+	diff spans <(sed -n 9,16p "$run/log.log" | sed 's/\t.*//')
+	# The test split once more, by the same weights under another name.
+	other=$PWD/other
+	mkdir "$other"
+	cp "$run/BEST.safetensors" "$other/named.safetensors"
+	SNAP=$other FROM=named test-adaptive-sparse >again
+	cmp "$other/adaptive-sparse/test_predict.json" "$run/test_predict.json"
+	diff said again
+	SNAP=$other FROM=$run EPOCHS=0 run -1 train-adaptive-sparse
+	cmp "$other/adaptive-sparse/START.safetensors" "$run/BEST.safetensors"
+	fails_with 1 "FROM: '$run/BEST.safetensors' is no model of the kind 'sparse'" env FROM="$run" SNAP="$PWD/third" "$ROOT/pipelines/train-sparse"
+	fails_with 1 "FROM: no run and no checkpoint 'nothing', in '$SNAP' or elsewhere" env FROM=nothing "$ROOT/pipelines/test-sparse"
+	SNAP=$PWD/fourth fails_with 1 "$PWD/fourth/sparse: no BEST.safetensors: train first (pipelines/train-sparse), or name weights by FROM" \
+		"$ROOT/pipelines/test-sparse"
+	cp "$run/START.safetensors" "$other/changed.safetensors"
+	fails_with 1 "$other/adaptive-sparse: its run began with other weights (FROM); remove the folder, or name another by SNAP" \
+		env SNAP="$other" FROM=changed "$ROOT/pipelines/train-adaptive-sparse"
+}
+
+@test "train-layerdrop: a layer of each stack is left out of each step, and none for answers" {
+	export SNAP=$PWD/snap EPOCHS=1
+	train-layerdrop >said 2>errors
+	[ "$(ckpt-info --json "$SNAP/layerdrop" | jq -c '.config | [.layerdrop, .language, .cross, .vision]')" = '[1,2,3,2]' ]
+	awk -F '\t' 'NR == 2 && $2 > 900 && $3 > 0.3 { good = 1 } END { exit !good }' said
+}
+
 @test "train-softmax: the same with softmax" {
 	export SNAP=$PWD/snap EPOCHS=1
 	train-softmax >said 2>errors

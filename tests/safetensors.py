@@ -32,6 +32,7 @@ def save(path, tensors, meta=None):
         header[name] = {'dtype': dtype, 'shape': shape, 'data_offsets': [len(data), len(data) + len(raw)]}
         data += raw
     header = json.dumps(header).encode()
+    header += b' ' * (-len(header) % 8)
     with open(path, 'wb') as file:
         file.write(struct.pack('<Q', len(header)) + header + data)
 

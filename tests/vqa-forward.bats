@@ -41,6 +41,102 @@ synthetic() {
 		awk '{ d = $1 - $2; if (d * d > 1e-10) exit 1 } END { exit NR != 104 }'
 }
 
+# The logits of each question, a line each.
+logits() {
+	vqa-forward -l "$@" <stream | vqa-dump | jq -c 'select(.type == "answer").logits.f32'
+}
+
+model() { # OUT CKPT-INIT OPTION...
+	local out=$1
+	shift
+	ckpt-init -L 3,2,2 -H 32 -n 4 -F 64 -f "$(ckpt-info --json tiny | jq .config.features)" -r 1 "$@" -A answers.json "$out.safetensors"
+}
+
+# 8 questions. Rows of a span are the places of a batch of as many questions; else they are averaged, or, with --compat, the
+# mask is skipped. A checkpoint whose rows are the others' mean in every row has the figures of the average.
+@test "spans with more rows than one" {
+	model four -a --span-rows 4
+	python "
+meta, t = load('four.safetensors')
+save('mean.safetensors', {k: (d, s, struct.pack('<16f', *([sum(values((d, s, b))[h::4]) / 4 for h in range(4)] * 4))) if 'current_val' in k else (d, s, b)
+	for k, (d, s, b) in t.items()}, meta)"
+	logits -b 4 four >four.4
+	logits -b 5 four >four.5
+	logits -b 8 four >four.8
+	logits -b 4 mean >mean.4
+	run -1 cmp -s four.4 four.8
+	run -1 cmp -s four.4 mean.4
+	close four.5 four.8
+	close mean.4 four.8
+	# The reference: as many rows as questions, or no mask.
+	logits -b 4 --compat four | cmp - four.4
+	logits -b 8 --compat four >skipped.8
+	logits -b 8 --compat mean | cmp - skipped.8
+	run -1 cmp -s skipped.8 four.8
+}
+
+# close A B: the same numbers to float32's rounding
+close() {
+	paste <(jq '.[]' "$1") <(jq '.[]' "$2") | awk '{ d = $1 - $2; if (d * d > 1e-10) exit 1 } END { exit NR == 0 }'
+}
+
+@test "LayerDrop is off for answers, but not with --compat" {
+	model full
+	model drop -d 1
+	logits full >full.out
+	logits drop | cmp - full.out
+	logits -r 3 -b 4 --compat drop >dropped
+	run -1 cmp -s dropped full.out
+	logits -r 3 -b 4 --compat drop | cmp - dropped
+	logits -r 4 -b 4 --compat drop >other
+	run -1 cmp -s dropped other
+	# What was left out decides, and nothing else.
+	echo '[[], [], [], [], [], []]' >none
+	logits -b 4 --draws none drop >kept
+	close kept full.out
+	echo '[[0, 0], [], [1], [0, 0], [], [1]]' >some
+	logits -b 4 --draws some full >replayed
+	run -1 cmp -s replayed full.out
+}
+
+@test "LayerDrop: each layer is drawn as often as any other, from the seed and the step alone" {
+	set -o pipefail
+	jq -n '[range(13) | "a\(.)"]' >answers.json
+	model drop -d 1
+	synthetic --features "$(ckpt-info --json drop | jq .config.features)" --names --answers 13 --questions 600 >questions
+	dropped() {
+		vqa-forward -t -b 2 -r "$1" drop <questions | vqa-loss | vqa-backward -g gradients | vqa-dump |
+			jq -c 'select(.type == "batch").dropped'
+	}
+	dropped 1 >one
+	dropped 1 | cmp - one
+	dropped 2 >two
+	run -1 cmp -s one two
+	[ "$(wc -l <one)" = 300 ]
+	# 300 draws of one in three, two, two: within four deviations (8.2 and 8.7).
+	jq -es '(map(map(length) == [1, 1, 1]) | all) and ([range(3)] | map(. as $i | $d | map(select(.[0] == [$i])) | length | . > 67 and . < 133) | all)' \
+		--argjson d "$(jq -cs . one)" one >/dev/null
+	for stack in 1 2; do
+		jq -es --argjson s $stack '(map(select(.[$s] == [0])) | length) as $n | $n > 115 and $n < 185' one >/dev/null
+	done
+}
+
+@test "recorded draws that are none" {
+	model full
+	bad() {
+		echo "$2" >draws
+		fails_with 1 "vqa-forward: draws: $1" vqa-forward --draws draws full <stream
+	}
+	bad "no array of draws, three (language, vision, cross) a step" '{}'
+	bad "no array of draws, three (language, vision, cross) a step" '[]'
+	bad "no array of draws, three (language, vision, cross) a step" '[[1], [0]]'
+	bad "draw 1: no array of layers" '[[1], 0, []]'
+	bad "draw 1: element 0 is no layer from 0 to 1" '[[1], [2], []]'
+	bad "draw 0: element 1 is no layer from 0 to 2" '[[1, "a"], [2], []]'
+	echo '[[], [], []]' >draws
+	fails_with 1 "vqa-forward: step 2: draws of 1 steps were recorded" vqa-forward -b 4 --draws draws full <stream
+}
+
 @test "streams and checkpoints that do not fit" {
 	fails_with 1 "vqa-forward: stdin: record 2 (image): image 'image 0' has 20 features a region, but the checkpoint takes 360" \
 		vqa-forward tiny < <(synthetic --features 20)

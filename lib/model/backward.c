@@ -2,9 +2,11 @@
  * LXMERT backward: forward.c's graph from its end to its beginning, block by block, from the tape.
  *
  * A side's gradient by its hidden states takes turns in two buffers: a block reads `now` and writes `next`; flip() follows.
- * A parameter's gradient is written at its one use; only the cross attention's weights are used twice, and its second
- * direction is added. Tables that are added to (embeddings, alphas) are zeroed first.
+ * A parameter's gradient is written at its one use, where its flag is set; only the cross attention's weights are used twice, and its
+ * second direction is added. Tables that are added to (embeddings, alphas) are zeroed first; a span's begins as its loss's.
  */
+#include <string.h>
+
 #include "model/tape.h"
 
 struct run {
@@ -12,6 +14,7 @@ struct run {
 	const struct op *op;
 	const struct pass *pass;
 	const struct tape *tape;
+	uint8_t *flags; /* (params.n): enum gradient_flag */
 	struct rows rows[2], cls;
 	struct {
 		float *now, *next;
@@ -27,14 +30,22 @@ flip(struct run *run, enum side side)
 	run->d[side].now = now;
 }
 
+/* Where the gradient of a parameter goes, which has one then. */
+static float *
+gradient(const struct run *run, int param)
+{
+	run->flags[param] = GRADIENT_SET;
+	return run->model->gradients[param];
+}
+
 /* in: the layer's input at forward. din NULL: nobody needs it. */
 static void
 linear_back(const struct run *run, struct linear_param p, const float *dout, const float *in, int N, int I, int O,
             float *din, int add_in, int add_weight)
 {
 	run->op->linear_backward(&(struct linear_backward){ .din = din,
-	                                                    .dweight = run->model->gradients[p.weight],
-	                                                    .dbias = run->model->gradients[p.bias],
+	                                                    .dweight = gradient(run, p.weight),
+	                                                    .dbias = gradient(run, p.bias),
 	                                                    .dout = dout,
 	                                                    .in = in,
 	                                                    .weight = run->model->weights[p.weight],
@@ -58,8 +69,8 @@ norm_back(const struct run *run, struct norm_param p, const struct norm_tape *t,
 {
 	run->op->layernorm_backward(&(struct layernorm_backward){ .din = to.dense,
 	                                                          .dresidual = to.residual,
-	                                                          .dgain = run->model->gradients[p.gain],
-	                                                          .dbias = run->model->gradients[p.bias],
+	                                                          .dgain = gradient(run, p.gain),
+	                                                          .dbias = gradient(run, p.bias),
 	                                                          .dout = dout,
 	                                                          .xhat = t->xhat,
 	                                                          .rstd = t->rstd,
@@ -95,13 +106,8 @@ side_ffn_back(struct run *run, const struct ffn_param *p, const struct ffn_tape 
 	flip(run, side);
 }
 
-/* An attention block: x asks, y answers; dx and dy may be the same buffer where x is y. */
-struct attention_use {
-	const struct attention_param *p;
-	const struct attention_tape *t;
-	enum side side; /* of the queries: counts their dropout */
-	const float *x, *y;
-	struct rows queries, keys;
+/* Where an attention's gradients go. dx and dy may be the same buffer where x is y. */
+struct attention_target {
 	const float *dout;
 	/* dx is written, or added to if add_x; then dy is added to: the caller zeroes it, unless it is dx. */
 	float *dx, *dy;
@@ -110,65 +116,51 @@ struct attention_use {
 };
 
 static void
-attention_back(const struct run *run, const struct attention_use *use)
+attention_back(const struct run *run, const struct attention_use *use, const struct attention_target *to)
 {
 	const struct config *cfg = run->model->cfg;
 	const struct attention_param *p = use->p;
 	const struct attention_tape *t = use->t;
 	const struct backward_tape *w = &run->tape->backward;
 	int D = cfg->hidden, Nq = rows_total(&use->queries), Nk = rows_total(&use->keys);
-	const float *alpha = cfg->sparse ? run->model->weights[p->alpha] : NULL;
-	float *dalpha = cfg->sparse ? run->model->gradients[p->alpha] : NULL;
+	struct attention forward = tape_attention(run->model, run->pass, use);
+	float *dalpha = cfg->sparse ? gradient(run, p->alpha) : NULL;
 
-	norm_back(run, p->norm, &t->norm, use->dout, use->queries, D,
+	norm_back(run, p->norm, &t->norm, to->dout, use->queries, D,
 	          tape_dropout(run->model, run->pass, t->norm.site, use->side),
-	          (struct norm_target){ .dense = w->dense,
-	                                .residual = use->dx,
-	                                .add_residual = use->add_x,
-	                                .add_weight = use->second });
-	linear_back(run, p->output, w->dense, t->context, Nq, D, D, w->context, 0, use->second);
-	if (dalpha && !use->second)
+	          (struct norm_target){
+			  .dense = w->dense, .residual = to->dx, .add_residual = to->add_x, .add_weight = to->second });
+	linear_back(run, p->output, w->dense, t->context, Nq, D, D, w->context, 0, to->second);
+	if (dalpha && !to->second)
 		run->op->zero(dalpha, (size_t)cfg->heads * sizeof *dalpha);
-	run->op->attention_backward(&(struct attention_backward){
-		.dq = w->q,
-		.dk = w->k,
-		.dv = w->v,
-		.dalpha = dalpha,
-		.dout = w->context,
-		.forward = &(struct attention){ .stats = t->stats,
-	                                        .q = t->q,
-	                                        .k = t->k,
-	                                        .v = t->v,
-	                                        .q_stride = D,
-	                                        .k_stride = D,
-	                                        .v_stride = D,
-	                                        .out_stride = D,
-	                                        .queries = use->queries,
-	                                        .keys = use->keys,
-	                                        .H = cfg->heads,
-	                                        .W = D / cfg->heads,
-	                                        .kind = cfg->sparse ? ATT_ENTMAX : ATT_SOFTMAX,
-	                                        .alpha = alpha,
-	                                        .drop = tape_dropout(run->model, run->pass, t->site, use->side) } });
-	linear_back(run, p->query, w->q, use->x, Nq, D, D, use->dx, 1, use->second);
-	linear_back(run, p->key, w->k, use->y, Nk, D, D, use->dy, 1, use->second);
-	linear_back(run, p->value, w->v, use->y, Nk, D, D, use->dy, 1, use->second);
+	run->op->attention_backward(
+		&(struct attention_backward){ .dq = w->q,
+	                                      .dk = w->k,
+	                                      .dv = w->v,
+	                                      .dalpha = dalpha,
+	                                      .dspan = forward.span.value ? gradient(run, p->span) : NULL,
+	                                      .dout = w->context,
+	                                      .forward = &forward });
+	linear_back(run, p->query, w->q, use->x, Nq, D, D, to->dx, 1, to->second);
+	linear_back(run, p->key, w->k, use->y, Nk, D, D, to->dy, 1, to->second);
+	linear_back(run, p->value, w->v, use->y, Nk, D, D, to->dy, 1, to->second);
 }
 
 static void
 self_attention_back(struct run *run, const struct attention_param *p, const struct attention_tape *t, enum side side,
                     const float *x)
 {
-	attention_back(run, &(struct attention_use){ .p = p,
-	                                             .t = t,
-	                                             .side = side,
-	                                             .x = x,
-	                                             .y = x,
-	                                             .queries = run->rows[side],
-	                                             .keys = run->rows[side],
-	                                             .dout = run->d[side].now,
-	                                             .dx = run->d[side].next,
-	                                             .dy = run->d[side].next });
+	attention_back(run,
+	               &(struct attention_use){ .p = p,
+	                                        .t = t,
+	                                        .side = side,
+	                                        .of = side,
+	                                        .x = x,
+	                                        .y = x,
+	                                        .queries = run->rows[side],
+	                                        .keys = run->rows[side] },
+	               &(struct attention_target){
+			       .dout = run->d[side].now, .dx = run->d[side].next, .dy = run->d[side].next });
 	flip(run, side);
 }
 
@@ -180,6 +172,30 @@ zero_next(const struct run *run, enum side side)
 	run->op->zero(run->d[side].next, n * sizeof(float));
 }
 
+/* One direction of a layer's cross attention: side asks, from x to y of the other side. */
+static void
+one_way_back(const struct run *run, const struct attention_param *p, const struct attention_tape *t, enum side side,
+             const float *x, const float *y)
+{
+	enum side of = side == LANGUAGE ? VISION : LANGUAGE;
+	int second = side == VISION;
+
+	attention_back(run,
+	               &(struct attention_use){ .p = p,
+	                                        .t = t,
+	                                        .side = side,
+	                                        .of = of,
+	                                        .x = x,
+	                                        .y = y,
+	                                        .queries = run->rows[side],
+	                                        .keys = run->rows[of] },
+	               &(struct attention_target){ .dout = run->d[side].now,
+	                                           .dx = run->d[side].next,
+	                                           .dy = run->d[of].next,
+	                                           .add_x = second,
+	                                           .second = second });
+}
+
 /*
  * One layer's cross attention from its inputs l and v: language asks, and, unless it is the last layer, vision asks with
  * the same weights.
@@ -189,29 +205,9 @@ cross_attention_back(struct run *run, const struct cross_param *p, const struct 
                      const float *v, int last)
 {
 	zero_next(run, VISION);
-	attention_back(run, &(struct attention_use){ .p = &p->cross,
-	                                             .t = &t->language_cross,
-	                                             .side = LANGUAGE,
-	                                             .x = l,
-	                                             .y = v,
-	                                             .queries = run->rows[LANGUAGE],
-	                                             .keys = run->rows[VISION],
-	                                             .dout = run->d[LANGUAGE].now,
-	                                             .dx = run->d[LANGUAGE].next,
-	                                             .dy = run->d[VISION].next });
+	one_way_back(run, &p->cross, &t->language_cross, LANGUAGE, l, v);
 	if (!last)
-		attention_back(run, &(struct attention_use){ .p = &p->cross,
-		                                             .t = &t->vision_cross,
-		                                             .side = VISION,
-		                                             .x = v,
-		                                             .y = l,
-		                                             .queries = run->rows[VISION],
-		                                             .keys = run->rows[LANGUAGE],
-		                                             .dout = run->d[VISION].now,
-		                                             .dx = run->d[VISION].next,
-		                                             .dy = run->d[LANGUAGE].next,
-		                                             .add_x = 1,
-		                                             .second = 1 });
+		one_way_back(run, &p->cross, &t->vision_cross, VISION, v, l);
 	flip(run, LANGUAGE);
 	flip(run, VISION);
 }
@@ -236,6 +232,17 @@ answer_back(const struct run *run, const float *cls)
 	linear_back(run, p->pooler, w->cls[1], cls, B, D, D, w->cls[0], 0, 0);
 }
 
+/* [CLS]'s gradient, from cls (B, D), to the rows that it was gathered from: added to the language side's next. */
+static void
+scatter_cls(const struct run *run, const float *cls)
+{
+	run->op->gather_backward(&(struct gather_backward){ .din = run->d[LANGUAGE].next,
+	                                                    .dout = cls,
+	                                                    .index = run->rows[LANGUAGE].off,
+	                                                    .n = run->cls.n,
+	                                                    .D = run->model->cfg->hidden });
+}
+
 /* From the answers through the last cross layer's language side, [CLS] alone, to all rows after its cross attention. */
 static void
 last_language_back(struct run *run, const struct cross_param *p, const struct cross_tape *t)
@@ -247,40 +254,60 @@ last_language_back(struct run *run, const struct cross_param *p, const struct cr
 	ffn_back(run, &p->language_ffn, &t->language_ffn, LANGUAGE, t->language_self.norm.out, run->cls, w->cls[0],
 	         w->cls[1]);
 	zero_next(run, LANGUAGE);
-	attention_back(run, &(struct attention_use){ .p = &p->language_self,
-	                                             .t = &t->language_self,
-	                                             .side = LANGUAGE,
-	                                             .x = tape->cls,
-	                                             .y = t->language_cross.norm.out,
-	                                             .queries = run->cls,
-	                                             .keys = run->rows[LANGUAGE],
-	                                             .dout = w->cls[1],
-	                                             .dx = w->cls[0],
-	                                             .dy = run->d[LANGUAGE].next });
-	run->op->gather_backward(&(struct gather_backward){ .din = run->d[LANGUAGE].next,
-	                                                    .dout = w->cls[0],
-	                                                    .index = run->rows[LANGUAGE].off,
-	                                                    .n = run->cls.n,
-	                                                    .D = run->model->cfg->hidden });
+	attention_back(run,
+	               &(struct attention_use){ .p = &p->language_self,
+	                                        .t = &t->language_self,
+	                                        .side = LANGUAGE,
+	                                        .of = LANGUAGE,
+	                                        .x = tape->cls,
+	                                        .y = t->language_cross.norm.out,
+	                                        .queries = run->cls,
+	                                        .keys = run->rows[LANGUAGE] },
+	               &(struct attention_target){ .dout = w->cls[1], .dx = w->cls[0], .dy = run->d[LANGUAGE].next });
+	scatter_cls(run, w->cls[0]);
 	flip(run, LANGUAGE);
 }
 
-/* All cross layers, the last first. */
+/* The last layer before layer i that was not left out, -1 if there is none. */
+static int
+layer_before(const int *dropped, int i)
+{
+	do
+		i--;
+	while (i >= 0 && dropped[i]);
+	return i;
+}
+
+/* What a stack of `count` layers gave, or, of fewer, what its next layer read. */
+static const float *
+stack_result(const struct layer_tape *t, const int *dropped, int count, const float *first)
+{
+	int layer = layer_before(dropped, count);
+
+	return layer < 0 ? first : t[layer].ffn.norm.out;
+}
+
+/* All cross layers, the last first; where every one was left out, [CLS] comes from the language stack. */
 static void
-cross_back(struct run *run)
+cross_back(struct run *run, const float *language, const float *vision)
 {
 	const struct tape *t = run->tape;
 	const struct params *p = run->model->params;
-	const struct config *cfg = run->model->cfg;
-	const float *language = cfg->language ? t->language[cfg->language - 1].ffn.norm.out : t->embedded;
-	const float *vision = cfg->vision ? t->vision[cfg->vision - 1].ffn.norm.out : t->seen;
+	const int *dropped = t->batch.dropped_cross;
+	int last = tape_last_cross(t, run->model->cfg);
 
-	for (int i = cfg->cross - 1; i >= 0; i--) {
+	if (last < 0) {
+		answer_back(run, t->cls);
+		zero_next(run, LANGUAGE);
+		scatter_cls(run, t->backward.cls[0]);
+		flip(run, LANGUAGE);
+	}
+	for (int i = last; i >= 0; i = layer_before(dropped, i)) {
 		const struct cross_param *c = &p->cross[i];
 		const struct cross_tape *x = &t->cross[i];
-		int last = i == cfg->cross - 1;
+		int before = layer_before(dropped, i);
 
-		if (last) {
+		if (i == last) {
 			last_language_back(run, c, x);
 		} else {
 			side_ffn_back(run, &c->language_ffn, &x->language_ffn, LANGUAGE, x->language_self.norm.out);
@@ -289,8 +316,8 @@ cross_back(struct run *run)
 			                    x->language_cross.norm.out);
 			self_attention_back(run, &c->vision_self, &x->vision_self, VISION, x->vision_cross.norm.out);
 		}
-		cross_attention_back(run, c, x, i ? t->cross[i - 1].language_ffn.norm.out : language,
-		                     i ? t->cross[i - 1].vision_ffn.norm.out : vision, last);
+		cross_attention_back(run, c, x, before < 0 ? language : t->cross[before].language_ffn.norm.out,
+		                     before < 0 ? vision : t->cross[before].vision_ffn.norm.out, i == last);
 	}
 }
 
@@ -298,9 +325,11 @@ static void
 stack_back(struct run *run, const struct layer_param *p, const struct layer_tape *t, int count, enum side side,
            const float *first)
 {
-	for (int i = count - 1; i >= 0; i--) {
+	const int *dropped = run->tape->batch.dropped[side];
+
+	for (int i = layer_before(dropped, count); i >= 0; i = layer_before(dropped, i)) {
 		side_ffn_back(run, &p[i].ffn, &t[i].ffn, side, t[i].self.norm.out);
-		self_attention_back(run, &p[i].self, &t[i].self, side, i ? t[i - 1].ffn.norm.out : first);
+		self_attention_back(run, &p[i].self, &t[i].self, side, stack_result(t, dropped, i, first));
 	}
 }
 
@@ -336,7 +365,7 @@ embed_back(const struct run *run)
 	const struct tape *t = run->tape;
 	struct rows rows = run->rows[LANGUAGE];
 	float *d = t->backward.dense;
-	float *dword = run->model->gradients[p->word], *dposition = run->model->gradients[p->position];
+	float *dword = gradient(run, p->word), *dposition = gradient(run, p->position);
 	int D = run->model->cfg->hidden;
 
 	run->op->average_backward(
@@ -350,39 +379,45 @@ embed_back(const struct run *run)
 	          (struct norm_target){ .dense = d });
 	run->op->zero(dword, p->list[p->word].n * sizeof *dword);
 	run->op->zero(dposition, p->list[p->position].n * sizeof *dposition);
-	run->op->embedding_backward(&(struct embedding_backward){ .dword = dword,
-	                                                          .dposition = dposition,
-	                                                          .rows = rows,
-	                                                          .ids = tape_tokens(t, run->model->max),
-	                                                          .dout = d,
-	                                                          .D = D });
+	run->op->embedding_backward(&(struct embedding_backward){
+		.dword = dword, .dposition = dposition, .rows = rows, .ids = t->batch.tokens, .dout = d, .D = D });
+	/* padding_idx is 0 in the reference's lxrt/modeling.py, and all token types are 0. */
+	run->flags[p->type] = GRADIENT_ZERO;
 }
 
 int
 model_backward(struct model *model, const struct pass *pass, const float *dlogits, uint8_t *flags, struct err *err)
 {
-	struct run run = { .model = model, .op = model->op, .pass = pass, .tape = model->tape };
 	const struct tape *t = model->tape;
 	const struct params *p = model->params;
 	const struct config *cfg = model->cfg;
+	const struct batch_tape *b = &t->batch;
+	struct run run = { .model = model, .op = model->op, .pass = pass, .tape = t, .flags = flags };
+	const float *language, *vision;
 	int n;
 
-	model->op->get(t->batch.host, t->batch.shared, t->batch.n * sizeof(int));
-	n = t->batch.host[0];
-	run.rows[LANGUAGE] = (struct rows){ n, tape_language(t) };
-	run.rows[VISION] = (struct rows){ n, tape_vision(t, model->max) };
-	run.cls = (struct rows){ n, tape_cls(t, model->max) };
+	model->op->get(b->host, b->shared, b->n * sizeof(int));
+	n = b->host[0];
+	run.rows[LANGUAGE] = (struct rows){ n, b->language };
+	run.rows[VISION] = (struct rows){ n, b->vision };
+	run.cls = (struct rows){ n, b->cls };
 	for (int side = 0; side < 2; side++) {
 		run.d[side].now = t->backward.state[side][0];
 		run.d[side].next = t->backward.state[side][1];
 	}
+	memset(flags, GRADIENT_NONE, (size_t)p->n);
+	if (span_gradients(model, flags, err))
+		return -1;
+	language = stack_result(t->language, b->dropped[LANGUAGE], cfg->language, t->embedded);
+	vision = stack_result(t->vision, b->dropped[VISION], cfg->vision, t->seen);
 	model->op->put(t->backward.logits, dlogits, (size_t)n * (size_t)cfg->answers_n * sizeof *dlogits);
-	cross_back(&run);
-	stack_back(&run, p->vision, t->vision, cfg->vision, VISION, t->seen);
-	see_back(&run);
+	cross_back(&run, language, vision);
+	/* Without a cross layer no picture reaches the answers. */
+	if (tape_last_cross(t, cfg) >= 0) {
+		stack_back(&run, p->vision, t->vision, cfg->vision, VISION, t->seen);
+		see_back(&run);
+	}
 	stack_back(&run, p->language, t->language, cfg->language, LANGUAGE, t->embedded);
 	embed_back(&run);
-	for (int i = 0; i < p->n; i++)
-		flags[i] = !p->list[i].used ? GRADIENT_NONE : p->list[i].zero ? GRADIENT_ZERO : GRADIENT_SET;
 	return model->op->sync(err);
 }

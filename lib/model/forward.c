@@ -73,39 +73,50 @@ hand_out(const struct run *run, const char *kind, int layer, struct rows queries
 	}
 }
 
-/* The side's queries x attend to the keys' y; returns the block's result. kind and layer name the matrix. */
+/* An attention block's result. kind and layer name the matrix. */
 static const float *
-attention(const struct run *run, const struct attention_param *p, const struct attention_tape *t, enum side side,
-          const float *x, struct rows queries, const float *y, struct rows keys, const char *kind, int layer)
+attention(const struct run *run, const struct attention_use *use, const char *kind, int layer)
 {
-	const struct config *cfg = run->model->cfg;
-	int D = cfg->hidden, Nq = rows_total(&queries), Nk = rows_total(&keys);
+	const struct attention_param *p = use->p;
+	const struct attention_tape *t = use->t;
+	int D = run->model->cfg->hidden, Nq = rows_total(&use->queries), Nk = rows_total(&use->keys);
+	struct attention a = tape_attention(run->model, run->pass, use);
 
-	linear(run, p->query, x, Nq, D, D, t->q);
-	linear(run, p->key, y, Nk, D, D, t->k);
-	linear(run, p->value, y, Nk, D, D, t->v);
-	run->op->attention(&(struct attention){ .out = t->context,
-	                                        .stats = t->stats,
-	                                        .probs = run->sink ? run->model->probs : NULL,
-	                                        .q = t->q,
-	                                        .k = t->k,
-	                                        .v = t->v,
-	                                        .q_stride = D,
-	                                        .k_stride = D,
-	                                        .v_stride = D,
-	                                        .out_stride = D,
-	                                        .queries = queries,
-	                                        .keys = keys,
-	                                        .H = cfg->heads,
-	                                        .W = D / cfg->heads,
-	                                        .kind = cfg->sparse ? ATT_ENTMAX : ATT_SOFTMAX,
-	                                        .alpha = cfg->sparse ? weight(run, p->alpha) : NULL,
-	                                        .drop = tape_dropout(run->model, run->pass, t->site, side) });
+	linear(run, p->query, use->x, Nq, D, D, t->q);
+	linear(run, p->key, use->y, Nk, D, D, t->k);
+	linear(run, p->value, use->y, Nk, D, D, t->v);
+	a.probs = run->sink ? run->model->probs : NULL;
+	run->op->attention(&a);
 	if (run->sink)
-		hand_out(run, kind, layer, queries, keys);
+		hand_out(run, kind, layer, use->queries, use->keys);
 	linear(run, p->output, t->context, Nq, D, D, t->norm.out);
-	norm(run, p->norm, &t->norm, x, queries, D, tape_dropout(run->model, run->pass, t->norm.site, side));
+	norm(run, p->norm, &t->norm, use->x, use->queries, D,
+	     tape_dropout(run->model, run->pass, t->norm.site, use->side));
 	return t->norm.out;
+}
+
+/* All rows x of a side ask; all rows y of a side answer. */
+static struct attention_use
+between(const struct run *run, const struct attention_param *p, const struct attention_tape *t, enum side side,
+        const float *x, enum side of, const float *y)
+{
+	return (struct attention_use){ .p = p,
+		                       .t = t,
+		                       .side = side,
+		                       .of = of,
+		                       .x = x,
+		                       .y = y,
+		                       .queries = run->rows[side],
+		                       .keys = run->rows[of] };
+}
+
+static const float *
+self_attention(const struct run *run, const struct attention_param *p, const struct attention_tape *t, enum side side,
+               const float *x, const char *kind, int layer)
+{
+	struct attention_use use = between(run, p, t, side, x, side, x);
+
+	return attention(run, &use, kind, layer);
 }
 
 static const float *
@@ -138,7 +149,7 @@ embed(const struct run *run, const struct tape *t)
 
 	run->op->embedding(&(struct embedding){ .out = t->embedding.out,
 	                                        .rows = rows,
-	                                        .ids = tape_tokens(t, run->model->max),
+	                                        .ids = t->batch.tokens,
 	                                        .word = weight(run, p->word),
 	                                        .position = weight(run, p->position),
 	                                        .type = weight(run, p->type),
@@ -178,11 +189,13 @@ static const float *
 stack(const struct run *run, const struct layer_param *p, const struct layer_tape *t, int count, enum side side,
       const float *x, const char *kind)
 {
-	struct rows rows = run->rows[side];
+	const int *dropped = run->model->tape->batch.dropped[side];
 
 	for (int i = 0; i < count; i++) {
-		x = attention(run, &p[i].self, &t[i].self, side, x, rows, x, rows, kind, i);
-		x = ffn(run, &p[i].ffn, &t[i].ffn, side, x, rows);
+		if (dropped[i])
+			continue;
+		x = self_attention(run, &p[i].self, &t[i].self, side, x, kind, i);
+		x = ffn(run, &p[i].ffn, &t[i].ffn, side, x, run->rows[side]);
 	}
 	return x;
 }
@@ -195,34 +208,51 @@ gather_cls(const struct run *run, float *out, const float *x)
 		.out = out, .in = x, .index = run->rows[LANGUAGE].off, .n = run->cls.n, .D = run->model->cfg->hidden });
 }
 
-/* All cross layers; returns (B, D): [CLS] of each question. The last layer computes [CLS] alone, unless all is asked for. */
-static const float *
-cross(const struct run *run, const struct tape *t, const float *l, const float *v)
+/* One cross layer, all rows of both sides: *l and *v become its results. */
+static void
+cross_layer(const struct run *run, const struct cross_param *w, const struct cross_tape *x, int i, const float **l,
+            const float **v)
 {
+	struct attention_use asks = between(run, &w->cross, &x->language_cross, LANGUAGE, *l, VISION, *v);
+	struct attention_use answers = between(run, &w->cross, &x->vision_cross, VISION, *v, LANGUAGE, *l);
+
+	*l = attention(run, &asks, "cross-language", i);
+	*v = attention(run, &answers, "cross-vision", i);
+	*l = self_attention(run, &w->language_self, &x->language_self, LANGUAGE, *l, "cross-self-language", i);
+	*v = self_attention(run, &w->vision_self, &x->vision_self, VISION, *v, "cross-self-vision", i);
+	*l = ffn(run, &w->language_ffn, &x->language_ffn, LANGUAGE, *l, run->rows[LANGUAGE]);
+	*v = ffn(run, &w->vision_ffn, &x->vision_ffn, VISION, *v, run->rows[VISION]);
+}
+
+/* The last one as far as [CLS] needs it; returns (B, D): [CLS] of each question. */
+static const float *
+last_cross_layer(const struct run *run, const struct cross_param *w, const struct cross_tape *x, const float *l,
+                 const float *v)
+{
+	const struct tape *t = run->model->tape;
+	struct attention_use use = between(run, &w->cross, &x->language_cross, LANGUAGE, l, VISION, v);
+
+	l = attention(run, &use, NULL, 0);
+	gather_cls(run, t->cls, l);
+	use = between(run, &w->language_self, &x->language_self, LANGUAGE, t->cls, LANGUAGE, l);
+	use.queries = run->cls;
+	return ffn(run, &w->language_ffn, &x->language_ffn, LANGUAGE, attention(run, &use, NULL, 0), run->cls);
+}
+
+/* All cross layers; returns (B, D): [CLS] of each question. All rows of the last are computed only if their attention is wanted. */
+static const float *
+cross(const struct run *run, const float *l, const float *v)
+{
+	const struct tape *t = run->model->tape;
 	const struct params *p = run->model->params;
-	struct rows Rl = run->rows[LANGUAGE], Rv = run->rows[VISION];
-	int last = run->model->cfg->cross - 1;
+	int last = tape_last_cross(t, run->model->cfg);
 
 	for (int i = 0; i <= last; i++) {
-		const struct cross_param *w = &p->cross[i];
-		const struct cross_tape *x = &t->cross[i];
-		int all = i < last || run->sink;
-		const float *lx =
-			attention(run, &w->cross, &x->language_cross, LANGUAGE, l, Rl, v, Rv, "cross-language", i);
-
-		if (all) {
-			v = attention(run, &w->cross, &x->vision_cross, VISION, v, Rv, l, Rl, "cross-vision", i);
-			l = attention(run, &w->language_self, &x->language_self, LANGUAGE, lx, Rl, lx, Rl,
-			              "cross-self-language", i);
-			v = attention(run, &w->vision_self, &x->vision_self, VISION, v, Rv, v, Rv, "cross-self-vision",
-			              i);
-			l = ffn(run, &w->language_ffn, &x->language_ffn, LANGUAGE, l, Rl);
-			v = ffn(run, &w->vision_ffn, &x->vision_ffn, VISION, v, Rv);
+		if (t->batch.dropped_cross[i])
 			continue;
-		}
-		gather_cls(run, t->cls, lx);
-		l = attention(run, &w->language_self, &x->language_self, LANGUAGE, t->cls, run->cls, lx, Rl, NULL, i);
-		return ffn(run, &w->language_ffn, &x->language_ffn, LANGUAGE, l, run->cls);
+		if (i == last && !run->sink)
+			return last_cross_layer(run, &p->cross[i], &t->cross[i], l, v);
+		cross_layer(run, &p->cross[i], &t->cross[i], i, &l, &v);
 	}
 	gather_cls(run, t->cls, l);
 	return t->cls;
@@ -260,21 +290,24 @@ static void
 take_batch(struct run *run, const struct tape *t, const struct batch *batch)
 {
 	const struct config *cfg = run->model->cfg;
-	int n = batch->n, max = run->model->max;
+	const struct batch_tape *b = &t->batch;
+	int n = batch->n;
 	size_t Nl = (size_t)batch->language[n], Nv = (size_t)batch->vision[n], offsets = ((size_t)n + 1) * sizeof(int);
 
-	t->batch.host[0] = n;
-	memcpy(tape_language(t), batch->language, offsets);
-	memcpy(tape_vision(t, max), batch->vision, offsets);
-	for (int b = 0; b <= n; b++)
-		tape_cls(t, max)[b] = b;
-	memcpy(tape_tokens(t, max), batch->tokens, Nl * sizeof *batch->tokens);
-	run->op->put(t->batch.shared, t->batch.host, t->batch.n * sizeof(int));
+	b->host[0] = n;
+	memcpy(b->language, batch->language, offsets);
+	memcpy(b->vision, batch->vision, offsets);
+	for (int i = 0; i <= n; i++)
+		b->cls[i] = i;
+	for (int i = 0; i < layers_total(cfg); i++)
+		b->dropped[LANGUAGE][i] = run->pass->dropped && run->pass->dropped[i];
+	memcpy(b->tokens, batch->tokens, Nl * sizeof *batch->tokens);
+	run->op->put(b->shared, b->host, b->n * sizeof(int));
 	run->op->put(t->features, batch->features, Nv * (size_t)cfg->features * sizeof(float));
 	run->op->put(t->boxes, batch->boxes, Nv * 4 * sizeof(float));
-	run->rows[LANGUAGE] = (struct rows){ n, tape_language(t) };
-	run->rows[VISION] = (struct rows){ n, tape_vision(t, max) };
-	run->cls = (struct rows){ n, tape_cls(t, max) };
+	run->rows[LANGUAGE] = (struct rows){ n, b->language };
+	run->rows[VISION] = (struct rows){ n, b->vision };
+	run->cls = (struct rows){ n, b->cls };
 }
 
 static int
@@ -308,7 +341,7 @@ model_forward(struct model *model, const struct batch *batch, const struct pass 
 	take_batch(&run, t, batch);
 	l = stack(&run, p->language, t->language, cfg->language, LANGUAGE, embed(&run, t), "self-language");
 	v = stack(&run, p->vision, t->vision, cfg->vision, VISION, see(&run, t), "self-vision");
-	answer(&run, t, cross(&run, t, l, v));
+	answer(&run, t, cross(&run, l, v));
 	free(run.host_probs);
 	if (model->op->sync(err))
 		return -1;

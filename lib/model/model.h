@@ -28,11 +28,13 @@ struct batch {
 int batch_alloc(struct batch *batch, const struct config *cfg, int max, struct err *err);
 void batch_release(struct batch *batch);
 
-/* One forward or backward: dropout's probability (0 for answers), its seed, and the step (from 1). */
+/* One forward or backward. */
 struct pass {
-	float dropout;
+	float dropout; /* its probability, 0 for answers */
 	uint64_t seed;
-	uint32_t step;
+	uint32_t step; /* from 1 */
+	int compat;    /* a span's mask is skipped where the batch has not as many questions as the span has rows */
+	const uint8_t *dropped; /* (layers_total) of LayerDrop, forward alone; NULL: no layer is left out */
 };
 
 struct tape; /* where each activation lies */
@@ -69,8 +71,10 @@ typedef void attention_sink(void *user, const char *name, int b, const float *pr
  */
 int model_forward(struct model *model, const struct batch *batch, const struct pass *pass, float *logits,
                   attention_sink *sink, void *user, struct err *err);
+/* The adaptive spans' loss, 0 without them: the sum over all attentions of span_loss span_unit mean(value). */
+int model_span_loss(const struct model *model, double *loss, struct err *err);
 /*
- * Gradients of all parameters from dlogits (B, A), host, and the tape that forward left. flags (params.n), host, written:
+ * Gradients of all parameters, the spans' loss included, from dlogits (B, A), host, and the tape that forward left. flags (params.n), host, written:
  * whether a parameter has no gradient (its memory is untouched), an all-zero one (untouched too) or one that was written.
  */
 int model_backward(struct model *model, const struct pass *pass, const float *dlogits, uint8_t *flags, struct err *err);

@@ -16,7 +16,6 @@ static const char bert[] = "lxrt_encoder.model.bert";
 struct maker {
 	struct params *params;
 	const struct config *cfg;
-	int used;
 };
 
 static int
@@ -34,8 +33,6 @@ add(struct maker *m, enum init init, int64_t rows, int64_t columns, const char *
 	p->shape[2] = p->shape[3] = 1;
 	p->n = (size_t)rows * (size_t)(columns ? columns : 1);
 	p->init = init;
-	p->used = m->used;
-	p->zero = 0;
 	return m->params->n++;
 }
 
@@ -115,7 +112,6 @@ layers(struct maker *m, struct layer_param *out, int count, const char *stack)
 	}
 }
 
-/* In the last layer nothing of the vision side after the cross attention reaches [CLS], hence the answers. */
 static void
 cross_layers(struct maker *m, struct cross_param *out, int count)
 {
@@ -123,17 +119,13 @@ cross_layers(struct maker *m, struct cross_param *out, int count)
 	char prefix[128];
 
 	for (int i = 0; i < count; i++) {
-		int last = i == count - 1;
-
 		snprintf(name, sizeof name, "%s.encoder.x_layers.%d", bert, i);
 		out[i].language_ffn = ffn(m, name, ".lang_inter", ".lang_output");
 		snprintf(prefix, sizeof prefix, "%s.lang_self_att", name);
 		out[i].language_self = attention(m, prefix, "self");
-		m->used = !last;
 		out[i].vision_ffn = ffn(m, name, ".visn_inter", ".visn_output");
 		snprintf(prefix, sizeof prefix, "%s.visn_self_att", name);
 		out[i].vision_self = attention(m, prefix, "self");
-		m->used = 1;
 		snprintf(prefix, sizeof prefix, "%s.visual_attention", name);
 		out[i].cross = attention(m, prefix, "att");
 	}
@@ -147,7 +139,7 @@ params_make(struct params *params, const struct config *cfg, struct err *err)
 	size_t layer = PER_ATTENTION + PER_FFN;
 	size_t room = OTHERS + layer * (size_t)(cfg->language + cfg->vision) +
 	              (layer + layer + PER_ATTENTION) * (size_t)cfg->cross;
-	struct maker m = { .params = params, .cfg = cfg, .used = 1 };
+	struct maker m = { .params = params, .cfg = cfg };
 	int D = cfg->hidden;
 	char name[96];
 
@@ -166,7 +158,6 @@ params_make(struct params *params, const struct config *cfg, struct err *err)
 	params->embedding_norm = norm(&m, bert, ".embeddings.LayerNorm", D);
 	params->position = add(&m, INIT_NORMAL, cfg->positions, D, "%s.embeddings.position_embeddings.weight", bert);
 	params->type = add(&m, INIT_NORMAL, 2, D, "%s.embeddings.token_type_embeddings.weight", bert);
-	params->list[params->type].zero = 1;
 	params->word = add(&m, INIT_NORMAL, cfg->vocabulary, D, "%s.embeddings.word_embeddings.weight", bert);
 	layers(&m, params->language, cfg->language, "layer");
 	layers(&m, params->vision, cfg->vision, "r_layers");

@@ -24,8 +24,6 @@ struct param {
 	int64_t shape[4];
 	size_t n; /* elements */
 	enum init init;
-	int used; /* reaches the answers: else it never has a gradient (the last cross layer's vision side) */
-	int zero; /* its gradient is all zero always (token types: padding_idx 0) */
 };
 
 /* Numbers of parameters in the list. */

@@ -8,15 +8,20 @@
 
 #include "sys/poison.h"
 
-/* state: hidden states of a side, two in turn in answers mode. scratch: what nobody needs after its block. */
+/*
+ * In answers mode a layer reads INPUT, writes MIDDLE (and, a cross layer, then SECOND) and leaves its result in INPUT: so a layer can be
+ * left out.
+ */
+enum slot { INPUT, MIDDLE, SECOND, SLOTS };
+
+/* scratch: what nobody needs after its block. */
 struct plan {
 	const struct model *model;
 	uint8_t *base;
 	size_t used;
 	size_t scratch, scratch_most; /* used in this block; the most that any block used */
 	uint8_t *scratch_base;
-	float *ring[2][2];
-	int turn[2];
+	float *slots[2][SLOTS]; /* of a side's hidden states in answers mode */
 	uint32_t site;
 };
 
@@ -72,12 +77,13 @@ side_rows(const struct model *model, enum side side)
 	return (size_t)model->max * (size_t)(side == LANGUAGE ? model->cfg->max_tokens : model->cfg->objects);
 }
 
+/* Hidden states of a side. */
 static float *
-state(struct plan *plan, enum side side)
+state(struct plan *plan, enum side side, enum slot slot)
 {
 	if (plan->model->train)
 		return keep(plan, side_rows(plan->model, side) * (size_t)plan->model->cfg->hidden);
-	return plan->ring[side][plan->turn[side]++ % 2];
+	return plan->slots[side][slot];
 }
 
 static void
@@ -90,7 +96,7 @@ place_norm(struct plan *plan, struct norm_tape *t, float *out, size_t rows, size
 }
 
 static void
-place_attention(struct plan *plan, struct attention_tape *t, enum side query, enum side key)
+place_attention(struct plan *plan, struct attention_tape *t, enum side query, enum side key, enum slot slot)
 {
 	size_t D = (size_t)plan->model->cfg->hidden;
 	size_t Nq = side_rows(plan->model, query), Nk = side_rows(plan->model, key);
@@ -101,7 +107,7 @@ place_attention(struct plan *plan, struct attention_tape *t, enum side query, en
 	t->context = scratch(plan, Nq * D);
 	t->stats = keep_for_backward(plan, Nq * (size_t)plan->model->cfg->heads * 2);
 	t->site = plan->site++;
-	place_norm(plan, &t->norm, state(plan, query), Nq, D);
+	place_norm(plan, &t->norm, state(plan, query, slot), Nq, D);
 	end_block(plan);
 }
 
@@ -112,7 +118,7 @@ place_ffn(struct plan *plan, struct ffn_tape *t, enum side side)
 
 	t->pre = keep_for_backward(plan, N * (size_t)plan->model->cfg->ffn);
 	t->inter = scratch(plan, N * (size_t)plan->model->cfg->ffn);
-	place_norm(plan, &t->norm, state(plan, side), N, (size_t)plan->model->cfg->hidden);
+	place_norm(plan, &t->norm, state(plan, side, INPUT), N, (size_t)plan->model->cfg->hidden);
 	end_block(plan);
 }
 
@@ -151,36 +157,38 @@ place_all(struct plan *plan, struct tape *t)
 	size_t Nl = side_rows(plan->model, LANGUAGE), Nv = side_rows(plan->model, VISION);
 
 	if (!plan->model->train)
-		for (int i = 0; i < 4; i++)
-			plan->ring[i / 2][i % 2] = keep(plan, (i / 2 == LANGUAGE ? Nl : Nv) * D);
+		for (int slot = 0; slot < SLOTS; slot++) {
+			plan->slots[LANGUAGE][slot] = keep(plan, Nl * D);
+			plan->slots[VISION][slot] = keep(plan, Nv * D);
+		}
 	t->batch.shared = keep(plan, t->batch.n);
 	t->features = keep(plan, Nv * (size_t)cfg->features);
 	t->boxes = keep(plan, Nv * 4);
 
 	place_norm(plan, &t->embedding, scratch(plan, Nl * D), Nl, D);
-	t->embedded = state(plan, LANGUAGE);
+	t->embedded = state(plan, LANGUAGE, INPUT);
 	end_block(plan);
 	place_norm(plan, &t->feature, scratch(plan, Nv * D), Nv, D);
 	place_norm(plan, &t->box, scratch(plan, Nv * D), Nv, D);
-	t->seen = state(plan, VISION);
+	t->seen = state(plan, VISION, INPUT);
 	t->seen_site = plan->site++;
 	end_block(plan);
 
 	for (int i = 0; i < cfg->language; i++) {
-		place_attention(plan, &t->language[i].self, LANGUAGE, LANGUAGE);
+		place_attention(plan, &t->language[i].self, LANGUAGE, LANGUAGE, MIDDLE);
 		place_ffn(plan, &t->language[i].ffn, LANGUAGE);
 	}
 	for (int i = 0; i < cfg->vision; i++) {
-		place_attention(plan, &t->vision[i].self, VISION, VISION);
+		place_attention(plan, &t->vision[i].self, VISION, VISION, MIDDLE);
 		place_ffn(plan, &t->vision[i].ffn, VISION);
 	}
 	for (int i = 0; i < cfg->cross; i++) {
 		struct cross_tape *x = &t->cross[i];
 
-		place_attention(plan, &x->language_cross, LANGUAGE, VISION);
-		place_attention(plan, &x->vision_cross, VISION, LANGUAGE);
-		place_attention(plan, &x->language_self, LANGUAGE, LANGUAGE);
-		place_attention(plan, &x->vision_self, VISION, VISION);
+		place_attention(plan, &x->language_cross, LANGUAGE, VISION, MIDDLE);
+		place_attention(plan, &x->vision_cross, VISION, LANGUAGE, MIDDLE);
+		place_attention(plan, &x->language_self, LANGUAGE, LANGUAGE, SECOND);
+		place_attention(plan, &x->vision_self, VISION, VISION, SECOND);
 		place_ffn(plan, &x->language_ffn, LANGUAGE);
 		place_ffn(plan, &x->vision_ffn, VISION);
 	}
@@ -193,16 +201,32 @@ place_all(struct plan *plan, struct tape *t)
 		place_backward(plan, &t->backward);
 }
 
+/* The parts of the batch's description. */
+static void
+describe(struct batch_tape *b, const struct config *cfg, size_t max)
+{
+	b->language = b->host + 1;
+	b->vision = b->language + max + 1;
+	b->cls = b->vision + max + 1;
+	b->dropped[LANGUAGE] = b->cls + max + 1;
+	b->dropped[VISION] = b->dropped[LANGUAGE] + cfg->language;
+	b->dropped_cross = b->dropped[VISION] + cfg->vision;
+	b->tokens = b->dropped_cross + cfg->cross;
+}
+
 struct tape *
 tape_new(const struct model *model)
 {
 	const struct config *cfg = model->cfg;
 	struct tape *t = calloc(1, sizeof *t);
+	size_t max = (size_t)model->max;
 
 	if (!t)
 		return NULL;
-	t->batch.n = (size_t)model->max * (size_t)cfg->max_tokens + 3 * ((size_t)model->max + 1) + 1;
+	t->batch.n = 1 + 3 * (max + 1) + (size_t)layers_total(cfg) + max * (size_t)cfg->max_tokens;
 	t->batch.host = calloc(t->batch.n, sizeof *t->batch.host);
+	if (t->batch.host)
+		describe(&t->batch, cfg, max);
 	t->language = calloc((size_t)cfg->language + 1, sizeof *t->language);
 	t->vision = calloc((size_t)cfg->vision + 1, sizeof *t->vision);
 	t->cross = calloc((size_t)cfg->cross + 1, sizeof *t->cross);
@@ -241,4 +265,54 @@ tape_place(struct tape *t, const struct model *model, void *base)
 		return;
 	plan.scratch_base = plan.base + measure.used;
 	place_all(&plan, t);
+}
+
+int
+tape_last_cross(const struct tape *t, const struct config *cfg)
+{
+	int last = cfg->cross - 1;
+
+	while (last >= 0 && t->batch.dropped_cross[last])
+		last--;
+	return last;
+}
+
+static struct span
+span_of(const struct model *model, const struct pass *pass, const struct attention_use *use)
+{
+	const struct config *cfg = model->cfg;
+
+	if (!cfg->adaptive)
+		return (struct span){ 0 };
+	return (struct span){ .value = pass->compat && cfg->span_rows != use->queries.n ? NULL
+		                                                                        : model->weights[use->p->span],
+		              .rows = cfg->span_rows,
+		              .length = use->of == LANGUAGE ? cfg->max_tokens : cfg->objects,
+		              .ramp = cfg->span_ramp };
+}
+
+struct attention
+tape_attention(const struct model *model, const struct pass *pass, const struct attention_use *use)
+{
+	const struct config *cfg = model->cfg;
+	const struct attention_tape *t = use->t;
+	int D = cfg->hidden;
+
+	return (struct attention){ .out = t->context,
+		                   .stats = t->stats,
+		                   .q = t->q,
+		                   .k = t->k,
+		                   .v = t->v,
+		                   .q_stride = D,
+		                   .k_stride = D,
+		                   .v_stride = D,
+		                   .out_stride = D,
+		                   .queries = use->queries,
+		                   .keys = use->keys,
+		                   .H = cfg->heads,
+		                   .W = D / cfg->heads,
+		                   .kind = cfg->sparse ? ATT_ENTMAX : ATT_SOFTMAX,
+		                   .alpha = cfg->sparse ? model->weights[use->p->alpha] : NULL,
+		                   .span = span_of(model, pass, use),
+		                   .drop = tape_dropout(model, pass, t->site, use->side) };
 }

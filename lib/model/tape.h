@@ -2,12 +2,13 @@
  * Where each activation lies. Inside lib/model only.
  *
  * While training every buffer has a place of its own, so that backward finds it; for answers alone (answers mode) a side's
- * hidden states take turns in two buffers and everything inside a block shares one scratch region. A pointer that only
+ * hidden states take turns in three buffers and everything inside a block shares one scratch region. A pointer that only
  * backward reads is NULL in answers mode. Rows are those of the largest batch.
  */
 #ifndef VQA_MODEL_TAPE_H
 #define VQA_MODEL_TAPE_H
 
+#include "model/layerdrop.h"
 #include "model/model.h"
 
 enum side { LANGUAGE, VISION };
@@ -45,11 +46,18 @@ struct cross_tape {
 	struct ffn_tape language_ffn, vision_ffn;
 };
 
-/* What backward needs to know of the batch, one block of ints: n, language (max + 1), vision (max + 1), tokens. */
+/*
+ * What backward needs to know of the batch, one block of ints: n, language (max + 1), vision (max + 1), cls (max + 1), dropped
+ * (layers_total), tokens.
+ */
 struct batch_tape {
-	int *host;   /* this process's copy */
-	int *shared; /* backend memory */
-	size_t n;    /* ints */
+	int *host;                       /* this process's copy */
+	int *shared;                     /* backend memory */
+	size_t n;                        /* ints */
+	int *language, *vision;          /* into host: offsets of places */
+	int *cls;                        /* 0, 1, … n: one row a question */
+	int *dropped[2], *dropped_cross; /* of a side's stack, and of the cross layers: 1 where a layer was left out */
+	int *tokens;
 };
 
 /* Working memory of backward; D wide unless said. */
@@ -88,27 +96,8 @@ void tape_free(struct tape *tape);
 /* Run the plan; base NULL only measures. */
 void tape_place(struct tape *tape, const struct model *model, void *base);
 
-/* Offsets of places, in the description of the batch. */
-static inline int *
-tape_language(const struct tape *tape)
-{
-	return tape->batch.host + 1;
-}
-static inline int *
-tape_vision(const struct tape *tape, int max)
-{
-	return tape->batch.host + 1 + (max + 1);
-}
-static inline int *
-tape_cls(const struct tape *tape, int max) /* 0, 1, … n: one row a question */
-{
-	return tape->batch.host + 1 + 2 * (max + 1);
-}
-static inline int *
-tape_tokens(const struct tape *tape, int max)
-{
-	return tape->batch.host + 1 + 3 * (max + 1);
-}
+/* The last cross layer that was not left out, -1 if all were: of it only what reaches [CLS] is computed. */
+int tape_last_cross(const struct tape *tape, const struct config *cfg);
 
 /* Dropout number `site` of a pass, over rows of a side. */
 static inline struct dropout
@@ -121,5 +110,20 @@ tape_dropout(const struct model *model, const struct pass *pass, uint32_t site, 
 		                 .stride =
 		                         (uint32_t)(side == LANGUAGE ? model->cfg->max_tokens : model->cfg->objects) };
 }
+
+/* An attention of the model, the same at forward and backward: the queries are of a side, the keys of a side. */
+struct attention_use {
+	const struct attention_param *p;
+	const struct attention_tape *t;
+	enum side side, of; /* of the queries, whose dropout is counted; of the keys */
+	const float *x, *y; /* the queries' hidden states, the keys' */
+	struct rows queries, keys;
+};
+
+/* What it asks of the backend; the gradients, probs, and out at backward are the caller's. */
+struct attention tape_attention(const struct model *model, const struct pass *pass, const struct attention_use *use);
+
+/* Each span's gradient by its loss, written: a span moves whatever becomes of its attention, whose part is added then. */
+int span_gradients(const struct model *model, uint8_t *flags, struct err *err);
 
 #endif

@@ -137,13 +137,27 @@ struct average_backward {
 enum attention_kind { ATT_SOFTMAX, ATT_ENTMAX };
 
 /*
+ * Adaptive span (Sukhbaatar et al. 2019, as the reference's models/adaptive_span.py has it): of a row of probabilities p
+ *     p'_j = m_j p_j / (sum of m p + 1e-8), m_j = (j - (length - 1) + v length) / ramp + 1, kept in [0, 1]
+ * where j is the key's index in its place, and v the head's value in row `place` if there are as many rows as places, else the
+ * mean of its rows. Where m is at a bound, 0 and 1 included, it has no gradient, which is what the
+ * reference's own figures show (golden/schedule; the other way its spans end 4e-3 off).
+ */
+struct span {
+	const float *value; /* (rows, H); NULL: every m is 1, and only the division remains */
+	int rows;
+	int length; /* most keys of a place; 0: no span at all */
+	int ramp;
+};
+
+/*
  * Each place's queries attend to the same place's keys, a head at a time:
  *     p = kind(q k^T / sqrt(W)), out = dropout(p) v
  * entmax (Peters, Niculae, Martins 2019; Correia, Niculae, Martins 2019): p = max(0, (alpha-1) x - tau)^(1/(alpha-1)) with tau
- * such that p sums to one, renormalised; exact for any alpha > 1, not a number for others. Adaptive span (next) goes
- * between p and dropout.
+ * such that p sums to one, renormalised; exact for any alpha > 1, not a number for others. A span comes between p and
+ * its dropout.
  * stats, if not NULL, (Nq, H, 2) written: what backward needs of a row (softmax: max, 1/sum; entmax: tau, 1/sum).
- * probs, if not NULL, written: for each place in turn (H, Tq, Tk) dense, before dropout.
+ * probs, if not NULL, written: for each place in turn (H, Tq, Tk) dense, after the span, before dropout.
  */
 struct attention {
 	float *out; /* (Nq, H W), row stride out_stride */
@@ -154,15 +168,16 @@ struct attention {
 	int H, W;
 	enum attention_kind kind;
 	const float *alpha; /* (H), entmax only */
+	struct span span;
 	struct dropout drop;
 };
 
 /*
  * dq, dk, dv written, with the strides of q, k and v; dalpha (H) added (entmax only, else NULL): for p > 0, with
- * g = p^(2-alpha), as in the reference's models/entmax.py.
+ * g = p^(2-alpha), as in the reference's models/entmax.py. dspan (span.rows, H) added where there are values of a span, else NULL.
  */
 struct attention_backward {
-	float *dq, *dk, *dv, *dalpha;
+	float *dq, *dk, *dv, *dalpha, *dspan;
 	const float *dout;               /* (Nq, H W), row stride out_stride */
 	const struct attention *forward; /* the same as at forward, stats with it; out and probs are not read */
 };

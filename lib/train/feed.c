@@ -191,6 +191,8 @@ feed_open(struct feed *f, int fd, attach_lost *lost, struct err *err)
 	f->logits = malloc((size_t)f->batch * (size_t)f->ckpt->config.answers_n * sizeof *f->logits);
 	if (!f->logits)
 		return err_set(err, "out of memory for the logits of %d questions", f->batch);
+	if (layerdrop_open(&f->layerdrop, &f->ckpt->config, f->draws, err))
+		return -1;
 	image_close(&f->ckpt->image);
 	return collector_open(&f->collector, f->in, &f->out, &f->ckpt->config, f->batch, 1, skip, err);
 }
@@ -213,8 +215,30 @@ feed_nudge(struct feed *f, struct err *err)
 	return bad;
 }
 
+/* The layers that the batch went without: [language, vision, cross], an array of each stack's. */
+static void
+put_dropped(struct feed *f)
+{
+	const struct config *cfg = &f->ckpt->config;
+	const int sizes[] = { cfg->language, cfg->vision, cfg->cross };
+	msgpack_packer *pack = rec_put(&f->out, "dropped");
+	const uint8_t *dropped = f->layerdrop.dropped;
+
+	msgpack_pack_array(pack, 3);
+	for (int stack = 0; stack < 3; dropped += sizes[stack++]) {
+		size_t n = 0;
+
+		for (int i = 0; i < sizes[stack]; i++)
+			n += dropped[i];
+		msgpack_pack_array(pack, n);
+		for (int i = 0; i < sizes[stack]; i++)
+			if (dropped[i])
+				msgpack_pack_int(pack, i);
+	}
+}
+
 static int
-send_batch(struct feed *f, const struct collected *c, int64_t step, struct err *err)
+send_batch(struct feed *f, const struct collected *c, int64_t step, double span, struct err *err)
 {
 	size_t values = (size_t)c->batch.n * (size_t)f->ckpt->config.answers_n;
 	msgpack_packer *pack;
@@ -236,6 +260,9 @@ send_batch(struct feed *f, const struct collected *c, int64_t step, struct err *
 		msgpack_pack_int(pack, c->targets[i].index);
 		msgpack_pack_double(pack, (double)c->targets[i].score);
 	}
+	rec_put_real(&f->out, "span", span);
+	if (f->layerdrop.dropped)
+		put_dropped(f);
 	bad = rec_send(&f->out, err);
 	pthread_mutex_unlock(&f->collector.out_lock);
 	return bad;
@@ -245,19 +272,23 @@ int
 feed_next(struct feed *f, struct err *err)
 {
 	struct collected *next;
-	struct pass pass = { .dropout = (float)f->run.dropout, .seed = f->run.seed };
+	struct pass pass = { .dropout = (float)f->run.dropout, .seed = f->run.seed, .compat = f->compat };
 	int64_t step = f->run.step + f->sent + 1;
+	double span;
 	int got = collector_next(&f->collector, &next, err);
 
 	if (got <= 0)
 		return got;
 	if (next->batch.n < f->batch) {
-		f->dropped = next->batch.n;
+		f->left_over = next->batch.n;
 		return collector_next(&f->collector, &next, err);
 	}
 	owner_wait_commit(&f->owner, step - 1);
 	pass.step = (uint32_t)step;
-	if (model_forward(&f->model, &next->batch, &pass, f->logits, NULL, NULL, err) || send_batch(f, next, step, err))
+	pass.dropped = f->layerdrop.dropped;
+	if (layerdrop_draw(&f->layerdrop, f->run.seed, step, err) || model_span_loss(&f->model, &span, err) ||
+	    model_forward(&f->model, &next->batch, &pass, f->logits, NULL, NULL, err) ||
+	    send_batch(f, next, step, span, err))
 		return -1;
 	f->sent++;
 	return 1;

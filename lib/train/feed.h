@@ -5,6 +5,7 @@
 #define VQA_TRAIN_FEED_H
 
 #include "model/collect.h"
+#include "model/layerdrop.h"
 #include "train/attach.h"
 #include "train/snapshot.h"
 
@@ -17,7 +18,8 @@ struct feed {
 	uint64_t seed;
 	double dropout;
 	int compat;
-	int resumed; /* the checkpoint is a run's folder: go on where its snapshot is */
+	const char *draws; /* recorded draws of LayerDrop, a file to replay; NULL: they are drawn */
+	int resumed;       /* the checkpoint is a run's folder: go on where its snapshot is */
 	/* The rest is feed's own. */
 	struct run_state run;
 	struct share share;
@@ -27,7 +29,8 @@ struct feed {
 	struct rec_out out;
 	float *logits; /* (batch, answers) */
 	int64_t sent;  /* batches of this stream */
-	int dropped;   /* questions of a short last batch */
+	int left_over; /* questions of a short last batch */
+	struct layerdrop layerdrop;
 };
 
 /* Before the checkpoint is opened: if name is a folder, it is a run that goes on (*resumed): finish or discard its half-done pair. */

@@ -11,7 +11,7 @@
 /* The reference's constants (optimizers/lamb.py), and torch's AdamW eps. */
 static const double BETA1 = 0.9, BETA2 = 0.999, LAMB_EPS = 1e-6, LAMB_MIN_TRUST = 0.25, ADAMW_EPS = 1e-8,
 		    CLIP_EPS = 1e-6;
-static const float ALPHA_LOW = 1.01f, ALPHA_HIGH = 2;
+static const float ALPHA_LOW = 1.01f, ALPHA_HIGH = 2, SPAN_LOW = 0, SPAN_HIGH = 1;
 
 int
 optimizer_open(struct optimizer *o, const struct optimizer_settings *set, const struct params *params,
@@ -151,7 +151,7 @@ optimizer_step(struct optimizer *o, float **weights, float *const *gradients, co
 	double scale = set->clip > 0 && set->clip / (norm + CLIP_EPS) < 1 ? set->clip / (norm + CLIP_EPS) : 1;
 
 	for (int i = 0; i < o->params->n; i++) {
-		if (flags[i] == GRADIENT_NONE)
+		if (flags[i] == GRADIENT_NONE && !o->m[i])
 			continue;
 		if (optimizer_room(o, o->m, i, err) || optimizer_room(o, o->v, i, err))
 			return -1;
@@ -160,6 +160,8 @@ optimizer_step(struct optimizer *o, float **weights, float *const *gradients, co
 			return -1;
 		if (set->keep_alphas && o->params->list[i].init == INIT_ALPHA)
 			o->op->clamp(weights[i], o->params->list[i].n, ALPHA_LOW, ALPHA_HIGH);
+		if (o->params->list[i].init == INIT_SPAN)
+			o->op->clamp(weights[i], o->params->list[i].n, SPAN_LOW, SPAN_HIGH);
 	}
 	return o->op->sync(err);
 }

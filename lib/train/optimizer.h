@@ -50,7 +50,11 @@ double optimizer_rate(const struct optimizer_settings *set, int64_t done);
 /* The norm of all gradients that are set. Not finite: *worst is the first such tensor, else -1. */
 double optimizer_norm(const struct optimizer *o, float *const *gradients, const uint8_t *flags, int *worst);
 
-/* Update number `step` (from 1) of the weights, with that norm and rate. Parameters without gradient are not touched. */
+/*
+ * Update number `step` (from 1) of the weights, with that norm and rate. A parameter without gradient is not touched before it had
+ * one; from then on it has one of zero, as in the reference's torch (1.x): a layer that LayerDrop leaves out goes on by its momentum.
+ * Spans are kept in [0, 1], Lookahead's slow ones not (reference: models/adaptive_span.py, learner.py).
+ */
 int optimizer_step(struct optimizer *o, float **weights, float *const *gradients, const uint8_t *flags, int64_t step,
                    double norm, double rate, struct err *err);
 

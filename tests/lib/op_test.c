@@ -490,7 +490,15 @@ struct attention_shape {
 	int H, W;
 	enum attention_kind kind;
 	struct dropout drop;
+	struct span span; /* its values are the fifth input */
 };
+
+/*
+ * Spans below 0, between and beyond 1, none of which puts a mask on a bound. A ramp about as long as the keys: where a mask leaves
+ * only keys that entmax gave next to nothing, rounded scores decide what they get.
+ */
+static const float spans[9] = { 0.31f, -0.23f, 0.77f, 0.113f, 1.21f, 0.52f, -2.3f, 0.94f, 0.071f };
+static const float alphas[4] = { 1.5f, 1.13f, 1.98f, 1.31f };
 
 /* entmax by bisection over tau, to double's end. */
 static void
@@ -533,7 +541,27 @@ softmax_double(double *x, int n)
 		x[i] /= sum;
 }
 
-/* probs, if not NULL, gets what -a hands out: places in turn (H, Tq, Tk), before dropout. */
+/* p (n) narrowed by the head's span, as op.h defines it. */
+static void
+span_double(double *p, int n, const double *values, int place, int h, const struct attention_shape *s)
+{
+	const struct span *span = &s->span;
+	double v = 0, sum = 1e-8;
+
+	for (int row = 0; row < span->rows; row++)
+		v += values[row * s->H + h] / span->rows;
+	if (span->rows == s->q.n)
+		v = values[place * s->H + h];
+	for (int j = 0; j < n; j++) {
+		if (span->value)
+			p[j] *= fmin(1, fmax(0, (j - (span->length - 1) + v * span->length) / span->ramp + 1));
+		sum += p[j];
+	}
+	for (int j = 0; j < n; j++)
+		p[j] /= sum;
+}
+
+/* probs, if not NULL, gets what -a hands out: places in turn (H, Tq, Tk), after the span, before dropout. */
 static void
 attention_and_probabilities(double *out, double *probs, double *const *in, const struct attention_shape *s)
 {
@@ -556,6 +584,8 @@ attention_and_probabilities(double *out, double *probs, double *const *in, const
 					softmax_double(p, Tk);
 				else
 					entmax_double(p, Tk, in[3][h]);
+				if (s->span.length)
+					span_double(p, Tk, in[4], b, h, s);
 				for (int j = 0; probs && j < Tk; j++)
 					*probs++ = p[j];
 				for (int w = 0; w < s->W; w++) {
@@ -578,11 +608,13 @@ check_attention(const struct attention_shape *s)
 {
 	int D = s->H * s->W;
 	size_t q_n = (size_t)(s->q.off[s->q.n] * D), k_n = (size_t)(s->k.off[s->k.n] * D);
-	float *q = values(q_n, 1), *k = values(k_n, 2), *v = values(k_n, 3), alpha[4] = { 1.5f, 1.13f, 1.98f, 1.31f };
+	float *q = values(q_n, 1), *k = values(k_n, 2), *v = values(k_n, 3), dspan[9] = { 0 };
 	float *out = values(q_n, 5), *stats = values((size_t)(s->q.off[s->q.n] * s->H * 2), 6), *w = values(q_n, 7);
 	float *dq = values(q_n, 8), *dk = values(k_n, 8), *dv = values(k_n, 8), dalpha[4] = { 0 };
-	const float *all[] = { q, k, v, alpha };
-	struct function f = { attention_double, s, q_n, { q_n, k_n, k_n, (size_t)s->H }, 4 };
+	const float *all[] = { q, k, v, alphas, spans };
+	struct function f = {
+		attention_double, s, q_n, { q_n, k_n, k_n, (size_t)s->H, (size_t)(s->span.rows * s->H) }, 5
+	};
 	struct attention a = { .out = out,
 		               .stats = stats,
 		               .q = q,
@@ -597,18 +629,21 @@ check_attention(const struct attention_shape *s)
 		               .H = s->H,
 		               .W = s->W,
 		               .kind = s->kind,
-		               .alpha = alpha,
+		               .alpha = alphas,
+		               .span = s->span,
 		               .drop = s->drop };
 
 	op->attention(&a);
 	forward("attention", &f, all, out);
-	op->attention_backward(
-		&(struct attention_backward){ dq, dk, dv, s->kind == ATT_ENTMAX ? dalpha : NULL, w, &a });
+	op->attention_backward(&(struct attention_backward){ dq, dk, dv, s->kind == ATT_ENTMAX ? dalpha : NULL,
+	                                                     s->span.value ? dspan : NULL, w, &a });
 	differences("attention by q", &f, all, w, 0, dq);
 	differences("attention by k", &f, all, w, 1, dk);
 	differences("attention by v", &f, all, w, 2, dv);
 	if (s->kind == ATT_ENTMAX)
 		differences("attention by alpha", &f, all, w, 3, dalpha);
+	if (s->span.value)
+		differences("attention by span", &f, all, w, 4, dspan);
 	free(q), free(k), free(v), free(out), free(stats), free(w), free(dq), free(dk), free(dv);
 }
 
@@ -632,11 +667,66 @@ test_attention(void **state)
 			for (int d = 0; d < 2; d++) {
 				struct attention_shape s = {
 					table[t].q, table[t].k, table[t].H, table[t].W, kind ? ATT_ENTMAX : ATT_SOFTMAX,
-					drops[d]
+					drops[d],   { 0 }
 				};
 
 				check_attention(&s);
 			}
+}
+
+/* A value a head, a row a place, rows that are averaged; and the mask skipped, where only the division is left. */
+static void
+test_span(void **state)
+{
+	static const struct span table[] = {
+		{ spans, 1, 9, 8 }, { spans, 3, 9, 8 }, { spans, 2, 9, 8 }, { spans, 3, 40, 32 }, { NULL, 3, 9, 8 },
+	};
+
+	(void)state;
+	for (size_t t = 0; t < sizeof table / sizeof *table; t++)
+		for (int kind = 0; kind < 2; kind++)
+			for (int d = 0; d < 2; d++) {
+				struct attention_shape s = { { 3, { 0, 2, 3, 7 }, 0 },
+					                     { 3, { 0, 5, 8, 17 }, 0 },
+					                     3,
+					                     4,
+					                     kind ? ATT_ENTMAX : ATT_SOFTMAX,
+					                     drops[d],
+					                     table[t] };
+
+				check_attention(&s);
+			}
+}
+
+/* Every key beyond its span: nothing is attended to, and nothing comes back. */
+static void
+test_span_of_nothing(void **state)
+{
+	const struct ragged q = { 1, { 0, 1 }, 1 }, keys = { 1, { 0, 3 }, 1 };
+	float one = 1, x[3] = { 1, 2, 3 }, out = 5, stats[2], probs[3], dq, dk[3], dv[3], dspan = 0, far = -9;
+	struct attention a = { .out = &out,
+		               .stats = stats,
+		               .probs = probs,
+		               .q = &one,
+		               .k = x,
+		               .v = x,
+		               .q_stride = 1,
+		               .k_stride = 1,
+		               .v_stride = 1,
+		               .out_stride = 1,
+		               .queries = rows_of(&q),
+		               .keys = rows_of(&keys),
+		               .H = 1,
+		               .W = 1,
+		               .kind = ATT_SOFTMAX,
+		               .span = { &far, 1, 3, 2 } };
+
+	(void)state;
+	op->attention(&a);
+	op->attention_backward(&(struct attention_backward){ &dq, dk, dv, NULL, &dspan, &one, &a });
+	assert_true(out == 0 && dq == 0 && dspan == 0);
+	for (int j = 0; j < 3; j++)
+		assert_true(probs[j] == 0 && dk[j] == 0 && dv[j] == 0);
 }
 
 /* The first `left` and last `right` columns of x (rows, wide) are still values(…, seed)'s. */
@@ -664,14 +754,16 @@ check_probabilities(const struct attention_shape *s)
 	int D = s->H * s->W, wide = LEFT + D + RIGHT, Nq = s->q.off[s->q.n], Nk = s->k.off[s->k.n];
 	size_t q_n = (size_t)(Nq * D), k_n = (size_t)(Nk * D), qw = (size_t)(Nq * wide), kw = (size_t)(Nk * wide),
 	       n = 0;
-	float *q = values(q_n, 1), *k = values(k_n, 2), *v = values(k_n, 3), alpha[4] = { 1.5f, 1.13f, 1.98f, 1.31f };
+	float *q = values(q_n, 1), *k = values(k_n, 2), *v = values(k_n, 3), dspan[9] = { 0 };
 	float *Q = values(qw, 4), *K = values(kw, 5), *V = values(kw, 6), *out = values(qw, 7), *flat = values(q_n, 8);
 	float *stats = values((size_t)(Nq * s->H * 2), 9), *w = values(q_n, 10), *W = values(qw, 11);
 	float *dQ = values(qw, 12), *dK = values(kw, 12), *dV = values(kw, 12), dalpha[4] = { 0 };
 	float *dq = values(q_n, 13), *dk = values(k_n, 13), *dv = values(k_n, 13), *probs;
-	const float *all[] = { q, k, v, alpha };
-	struct function f = { attention_double, s, q_n, { q_n, k_n, k_n, (size_t)s->H }, 4 };
-	double *in[4], *want_out = calloc(q_n, sizeof *want_out), *want;
+	const float *all[] = { q, k, v, alphas, spans };
+	struct function f = {
+		attention_double, s, q_n, { q_n, k_n, k_n, (size_t)s->H, (size_t)(s->span.rows * s->H) }, 5
+	};
+	double *in[5], *want_out = calloc(q_n, sizeof *want_out), *want;
 	struct attention a = { .stats = stats,
 		               .q_stride = wide,
 		               .k_stride = wide,
@@ -682,7 +774,8 @@ check_probabilities(const struct attention_shape *s)
 		               .H = s->H,
 		               .W = s->W,
 		               .kind = s->kind,
-		               .alpha = alpha,
+		               .alpha = alphas,
+		               .span = s->span,
 		               .drop = s->drop };
 
 	for (int b = 0; b < s->q.n; b++)
@@ -703,7 +796,7 @@ check_probabilities(const struct attention_shape *s)
 		memcpy(V + r * wide + LEFT, v + r * D, (size_t)D * sizeof *v);
 	}
 	op->attention(&a);
-	for (int i = 0; i < 4; i++)
+	for (int i = 0; i < 5; i++)
 		in[i] = widen(all[i], f.in_n[i]);
 	attention_and_probabilities(want_out, want, in, s);
 	same("probabilities", probs, want, n, FORWARD);
@@ -711,7 +804,8 @@ check_probabilities(const struct attention_shape *s)
 		memcpy(flat + r * D, out + r * wide + LEFT, (size_t)D * sizeof *flat);
 	same("attention between other columns", flat, want_out, q_n, FORWARD);
 	op->attention_backward(&(struct attention_backward){ dQ + LEFT, dK + LEFT, dV + LEFT,
-	                                                     s->kind == ATT_ENTMAX ? dalpha : NULL, W + LEFT, &a });
+	                                                     s->kind == ATT_ENTMAX ? dalpha : NULL,
+	                                                     s->span.value ? dspan : NULL, W + LEFT, &a });
 	for (int r = 0; r < Nq; r++)
 		memcpy(dq + r * D, dQ + r * wide + LEFT, (size_t)D * sizeof *dq);
 	for (int r = 0; r < Nk; r++) {
@@ -726,7 +820,7 @@ check_probabilities(const struct attention_shape *s)
 	untouched(dQ, 12, Nq, wide, LEFT, RIGHT);
 	untouched(dK, 12, Nk, wide, LEFT, RIGHT);
 	untouched(dV, 12, Nk, wide, LEFT, RIGHT);
-	for (int i = 0; i < 4; i++)
+	for (int i = 0; i < 5; i++)
 		free(in[i]);
 	free(want_out), free(want), free(q), free(k), free(v), free(Q), free(K), free(V), free(out), free(flat);
 	free(stats), free(w), free(W), free(dQ), free(dK), free(dV), free(dq), free(dk), free(dv), free(probs);
@@ -743,8 +837,11 @@ test_probabilities(void **state)
 				                     3,
 				                     4,
 				                     kind ? ATT_ENTMAX : ATT_SOFTMAX,
-				                     drops[d] };
+				                     drops[d],
+				                     { 0 } };
 
+			check_probabilities(&s);
+			s.span = (struct span){ spans, 3, 9, 8 };
 			check_probabilities(&s);
 		}
 }
@@ -806,7 +903,7 @@ check_entmax(const struct image *image, int k)
 			v[j] = (float)dY[row * d + j];
 		}
 		op->attention(&at);
-		op->attention_backward(&(struct attention_backward){ &dq, dk, dv, &da, &w, &at });
+		op->attention_backward(&(struct attention_backward){ &dq, dk, dv, &da, NULL, &w, &at });
 		same("entmax", probs, Y + row * d, (size_t)d, 2e-6);
 		same("entmax by X", dk, dX + row * d, (size_t)d, 2e-5);
 		same("entmax by alpha", &da, dalpha + row, 1, 2e-5);
@@ -974,6 +1071,7 @@ main(void)
 		cmocka_unit_test(test_layernorm),     cmocka_unit_test(test_average),
 		cmocka_unit_test(test_large_linear),  cmocka_unit_test(test_large_layernorm),
 		cmocka_unit_test(test_large_average), cmocka_unit_test(test_attention),
+		cmocka_unit_test(test_span),          cmocka_unit_test(test_span_of_nothing),
 		cmocka_unit_test(test_probabilities), cmocka_unit_test(test_entmax_golden),
 		cmocka_unit_test(test_embedding),     cmocka_unit_test(test_gather),
 		cmocka_unit_test(test_optimizer),

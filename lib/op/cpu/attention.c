@@ -18,6 +18,11 @@ struct part {
 	float scale;        /* 1/sqrt(W) */
 };
 
+/* What a (place, head) adds to the gradients of its head's own parameters. */
+struct share {
+	double alpha, span;
+};
+
 static struct part
 part_of(const struct attention *a, int index)
 {
@@ -132,6 +137,77 @@ stats_of(const struct part *p, int i)
 	return p->a->stats ? p->a->stats + ((size_t)(p->q0 + i) * (size_t)p->a->H + (size_t)p->head) * 2 : NULL;
 }
 
+/* The part's value of its span. */
+static float
+span_value(const struct part *p)
+{
+	const struct span *span = &p->a->span;
+	double sum = 0;
+
+	if (span->rows == p->a->queries.n)
+		return span->value[p->place * p->a->H + p->head];
+	for (int row = 0; row < span->rows; row++)
+		sum += (double)span->value[row * p->a->H + p->head];
+	return (float)(sum / span->rows);
+}
+
+/* mask (Tk) written; moves (Tk), if not NULL, written: 1 where the mask moves with the value, else 0. */
+static void
+make_mask(float *mask, float *moves, const struct part *p)
+{
+	const struct span *span = &p->a->span;
+	float v = span->value ? span_value(p) : 0;
+
+	for (int j = 0; j < p->Tk; j++) {
+		float m = ((float)(j - (span->length - 1)) + v * (float)span->length) / (float)span->ramp + 1;
+
+		if (!span->value) {
+			mask[j] = 1;
+			continue;
+		}
+		mask[j] = m < 0 ? 0 : m > 1 ? 1 : m;
+		if (moves)
+			moves[j] = m > 0 && m < 1;
+	}
+}
+
+static const double SPAN_EPS = 1e-8; /* reference: models/adaptive_span.py */
+
+/* out (n) = mask x / (sum + eps); returns what was divided by. out may be x. */
+static double
+apply_mask(float *out, const float *x, const float *mask, int n)
+{
+	double sum = SPAN_EPS;
+
+	for (int j = 0; j < n; j++) {
+		out[j] = x[j] * mask[j];
+		sum += (double)out[j];
+	}
+	for (int j = 0; j < n; j++)
+		out[j] = (float)((double)out[j] / sum);
+	return sum;
+}
+
+/*
+ * Back through apply_mask: d (n), the gradient by mask x / sum, becomes the one by x; dmask (n), the one by the mask, is added to.
+ * In double, since a small sum raises what is left of a difference.
+ */
+static void
+mask_backward(float *d, float *dmask, const float *x, const float *mask, double sum, int n)
+{
+	double dot = 0;
+
+	for (int j = 0; j < n; j++)
+		dot += (double)d[j] * (double)x[j] * (double)mask[j];
+	dot /= sum;
+	for (int j = 0; j < n; j++) {
+		double by_product = ((double)d[j] - dot) / sum;
+
+		dmask[j] += (float)(by_product * (double)x[j]);
+		d[j] = (float)(by_product * (double)mask[j]);
+	}
+}
+
 static uint32_t
 drop_row(const struct part *p, int i)
 {
@@ -143,17 +219,21 @@ forward(const struct part *p, float *probs)
 {
 	const struct attention *a = p->a;
 	size_t W = (size_t)a->W, K = (size_t)p->K;
-	float *keys = cpu_scratch(W * K + K), *x = keys + W * K;
+	float *keys = cpu_scratch(W * K + 2 * K), *x = keys + W * K, *mask = x + K;
 	struct entmax_row row;
 
 	if (!keys)
 		return;
 	transpose(keys, a->k, a->k_stride, p);
+	if (a->span.length)
+		make_mask(mask, NULL, p);
 	for (int i = 0; i < p->Tq; i++) {
 		float *out = a->out + (size_t)(p->q0 + i) * (size_t)a->out_stride + (size_t)p->head * W;
 
 		times_columns(x, row_of(a->q, a->q_stride, p->q0 + i, p), keys, a->W, p->K, p->scale);
 		probabilities(x, &row, p, stats_of(p, i), 0);
+		if (a->span.length)
+			apply_mask(x, x, mask, p->Tk);
 		if (probs)
 			memcpy(probs + (size_t)i * (size_t)p->Tk, x, (size_t)p->Tk * sizeof *x);
 		if (a->drop.p > 0)
@@ -203,21 +283,27 @@ scores_backward(const struct part *p, float *d, const float *x, const struct ent
 	return 0;
 }
 
-/* Returns this (place, head)'s share of the gradient by alpha. */
-static double
+/* The rows' gradients, and this (place, head)'s share of its head's parameters'. */
+static struct share
 backward(const struct attention_backward *g, const struct part *p)
 {
 	const struct attention *a = p->a;
 	size_t W = (size_t)a->W, K = (size_t)p->K;
-	float *keys = cpu_scratch(2 * W * K + 3 * K), *values = keys + W * K;
+	float *keys = cpu_scratch(2 * W * K + 7 * K), *values = keys + W * K;
 	float *x = values + W * K, *d = x + K, *factor = d + K;
+	float *mask = factor + K, *moves = mask + K, *dmask = moves + K, *masked = dmask + K;
+	float *y = a->span.length ? masked : x; /* what goes into the dropout */
+	double sum = 1;
 	struct entmax_row row;
-	double dalpha = 0;
+	struct share share = { 0 };
 
 	if (!keys)
-		return 0;
+		return share;
 	transpose(keys, a->k, a->k_stride, p);
 	transpose(values, a->v, a->v_stride, p);
+	if (a->span.length)
+		make_mask(mask, moves, p);
+	memset(dmask, 0, K * sizeof *dmask);
 	for (int j = 0; j < p->Tk; j++) {
 		memset(g->dk + (size_t)(p->k0 + j) * (size_t)a->k_stride + (size_t)p->head * W, 0, W * sizeof *g->dk);
 		memset(g->dv + (size_t)(p->k0 + j) * (size_t)a->v_stride + (size_t)p->head * W, 0, W * sizeof *g->dv);
@@ -229,18 +315,22 @@ backward(const struct attention_backward *g, const struct part *p)
 
 		times_columns(x, q, keys, a->W, p->K, p->scale);
 		probabilities(x, &row, p, stats_of(p, i), 1);
+		if (a->span.length)
+			sum = apply_mask(y, x, mask, p->Tk);
 		times_columns(d, dout, values, a->W, p->K, 1);
 		for (int j = 0; j < p->Tk; j++)
 			factor[j] = 1;
 		if (a->drop.p > 0)
 			cpu_drop(factor, p->Tk, &a->drop, drop_row(p, i));
 		for (int j = 0; j < p->Tk; j++) {
-			if (x[j] * factor[j] != 0)
+			if (y[j] * factor[j] != 0)
 				add_scaled(g->dv + (size_t)(p->k0 + j) * (size_t)a->v_stride + (size_t)p->head * W,
-				           dout, x[j] * factor[j], a->W);
+				           dout, y[j] * factor[j], a->W);
 			d[j] *= factor[j];
 		}
-		dalpha += scores_backward(p, d, x, &row);
+		if (a->span.length)
+			mask_backward(d, dmask, x, mask, sum, p->Tk);
+		share.alpha += scores_backward(p, d, x, &row);
 		memset(dq, 0, W * sizeof *dq);
 		for (int j = 0; j < p->Tk; j++) {
 			if (d[j] == 0)
@@ -250,7 +340,44 @@ backward(const struct attention_backward *g, const struct part *p)
 			           d[j] * p->scale, a->W);
 		}
 	}
-	return dalpha;
+	for (int j = 0; j < p->Tk && a->span.value; j++)
+		share.span += (double)(dmask[j] * moves[j]) * a->span.length / a->span.ramp;
+	return share;
+}
+
+/* Over places in order, so that threads do not matter. */
+static void
+add_alpha(const struct attention_backward *g, const struct share *shares)
+{
+	const struct attention *a = g->forward;
+
+	for (int h = 0; h < a->H; h++) {
+		double sum = 0;
+
+		for (int b = 0; b < a->queries.n; b++)
+			sum += shares[b * a->H + h].alpha;
+		g->dalpha[h] += (float)sum;
+	}
+}
+
+/* A place's own row, or every row's part of the mean. */
+static void
+add_span(const struct attention_backward *g, const struct share *shares)
+{
+	const struct attention *a = g->forward;
+	int rows = a->span.rows;
+
+	for (int h = 0; h < a->H; h++) {
+		double sum = 0;
+
+		for (int b = 0; b < a->queries.n; b++) {
+			sum += shares[b * a->H + h].span;
+			if (rows == a->queries.n)
+				g->dspan[b * a->H + h] += (float)shares[b * a->H + h].span;
+		}
+		for (int row = 0; row < rows && rows != a->queries.n; row++)
+			g->dspan[row * a->H + h] += (float)(sum / rows);
+	}
 }
 
 void
@@ -258,25 +385,21 @@ cpu_attention_backward(const struct attention_backward *g)
 {
 	const struct attention *a = g->forward;
 	int parts = a->queries.n * a->H;
-	double *dalpha = cpu_alloc((size_t)parts * sizeof *dalpha);
+	struct share *shares = cpu_alloc((size_t)parts * sizeof *shares);
 
-	if (!dalpha) {
-		cpu_fault("out of memory for the gradient by alpha");
+	if (!shares) {
+		cpu_fault("out of memory for the gradients by alphas and spans");
 		return;
 	}
 #pragma omp parallel for schedule(static)
 	for (int index = 0; index < parts; index++) {
 		struct part p = part_of(a, index);
 
-		dalpha[index] = backward(g, &p);
+		shares[index] = backward(g, &p);
 	}
-	/* Over places in order, so that threads do not matter. */
-	for (int h = 0; h < a->H && g->dalpha; h++) {
-		double sum = 0;
-
-		for (int b = 0; b < a->queries.n; b++)
-			sum += dalpha[b * a->H + h];
-		g->dalpha[h] += (float)sum;
-	}
-	cpu_free(dalpha);
+	if (g->dalpha)
+		add_alpha(g, shares);
+	if (g->dspan)
+		add_span(g, shares);
+	cpu_free(shares);
 }
