@@ -69,14 +69,13 @@ make_means(struct column *column, const struct truth *truth)
 	}
 }
 
-/* 100 times with 2 decimals, as Python rounds them. */
+/* In the form that is printed: a share of 1, or of 100, multiplied first, as vqaEval.py does it. */
 static double
-percent(double share)
+points_of(const struct truth *truth, const struct mean *mean)
 {
-	char text[32];
+	struct mean scaled = { (truth->official ? 100 : 1) * mean->sum, mean->count };
 
-	snprintf(text, sizeof text, "%.2f", 100 * share);
-	return strtod(text, NULL);
+	return mean_of(&scaled);
 }
 
 static int
@@ -111,10 +110,7 @@ print_text(const char *text)
 static void
 print_points(const struct truth *truth, double points)
 {
-	if (truth->official)
-		printf("\t%.2f", 100 * points);
-	else
-		printf("\t%.6f", points);
+	printf(truth->official ? "\t%.2f" : "\t%.6f", points);
 }
 
 static void
@@ -125,7 +121,7 @@ print_row(const struct truth *truth, const char *part, const char *type, const s
 	print_text(type);
 	printf("\t%lld", (long long)columns[0].means[which][number].count);
 	for (int i = 0; i < n; i++)
-		print_points(truth, mean_of(&columns[i].means[which][number]));
+		print_points(truth, points_of(truth, &columns[i].means[which][number]));
 	putchar('\n');
 }
 
@@ -159,15 +155,19 @@ print_questions(const struct truth *truth, const struct column *columns, int n)
 	for (uint32_t k = 0; k < truth->ids->count; k++) {
 		printf("%lld", (long long)truth->ids->id[k]);
 		for (int i = 0; i < n; i++)
-			print_points(truth, columns[i].points[k]);
+			print_points(truth, points_of(truth, &(struct mean){ columns[i].points[k], 1 }));
 		putchar('\n');
 	}
 }
 
+/* What is official has 2 decimals, as Python rounds them. */
 static json_t *
 json_points(const struct truth *truth, const struct mean *mean)
 {
-	return json_real(truth->official ? percent(mean_of(mean)) : mean_of(mean));
+	char text[32];
+
+	snprintf(text, sizeof text, "%.2f", points_of(truth, mean));
+	return json_real(truth->official ? strtod(text, NULL) : points_of(truth, mean));
 }
 
 static json_t *
