@@ -6,17 +6,20 @@
 #include <string.h>
 
 #include "ckpt/checkpoint.h"
+#include "ckpt/names.h"
+#include "ckpt/state.h"
+#include "ckpt/weights.h"
 #include "stream/schema.h"
 #include "sys/die.h"
 #include "sys/opt.h"
 #include "sys/utf8.h"
 #include "text/vocab.h"
 
-static const char *layers = "9,5,5", *answers, *vocabulary, *source;
+static const char *layers = "9,5,5", *answers, *vocabulary, *source, *bert, *lxmert, *table_file;
 static int64_t hidden = 768, heads = 12, ffn = 3072, features = 2048, objects = 36, max_tokens = 20, seed = 0;
 static int64_t layerdrop, span_rows = 1, span_unit = 1024, span_ramp = 32;
 static double dropout = 0.1, range = 0.02, span_loss = 5e-6, span_begin = 0.002;
-static int sparse, adaptive;
+static int sparse, adaptive, allow_missing;
 
 static const struct opt opts[] = {
 	{ 'A', "answers", OPT_TEXT, &answers, "FILE", "the answers, a JSON array of strings (required)" },
@@ -30,8 +33,12 @@ static const struct opt opts[] = {
 	{ 'n', "heads", OPT_INT(1, 1024), &heads, "N", "attention heads (12)" },
 	{ 'r', "seed", OPT_INT(0, INT64_C(1) << 53), &seed, "SEED", "seed of the random numbers (0)" },
 	{ 's', "sparse", OPT_FLAG, &sparse, NULL, "entmax attention, a learned alpha a head" },
+	{ 0, "allow-missing", OPT_FLAG, &allow_missing, NULL, "what FILE should have and has not begins at random" },
+	{ 0, "bert", OPT_TEXT, &bert, "FILE", "embeddings, language layers and pooler from this BERT" },
 	{ 0, "dropout", OPT_REAL(0, 0.99), &dropout, "P", "dropout while training, by default (0.1)" },
 	{ 0, "init-range", OPT_REAL(0, 10), &range, "R", "standard deviation of the matrices (0.02)" },
+	{ 0, "lxmert", OPT_TEXT, &lxmert, "FILE", "everything from this LXMERT" },
+	{ 0, "lxmert-answers", OPT_TEXT, &table_file, "FILE", "the answers of its head: LXMERT's all_ans.json" },
 	{ 0, "max-tokens", OPT_INT(2, 512), &max_tokens, "N", "most tokens a question (20)" },
 	{ 0, "objects", OPT_INT(1, 1024), &objects, "N", "most regions an image (36)" },
 	{ 0, "source", OPT_TEXT, &source, "TEXT", "what makes the features; stores that say otherwise are refused" },
@@ -108,28 +115,71 @@ read_config(struct config *cfg)
 		die_usage("%s", err.text); /* sizes that do not fit together; files have been checked above */
 }
 
+/* A trained model's tensors, and what of ours they are. */
+struct trained {
+	struct image image;
+	struct state_names names;
+	struct answer_table table; /* row is NULL where the head's rows are not looked up */
+	struct weights weights;
+};
+
+static void
+read_table(struct answer_table *table, const struct config *cfg)
+{
+	struct config theirs = { 0 };
+	struct err err;
+
+	if (config_read_answers(&theirs, table_file, &err) || answer_table_make(table, cfg, &theirs, &err))
+		die(&err);
+	config_release(&theirs);
+}
+
+static void
+read_trained(struct trained *trained, const struct params *params, const struct config *cfg, const char *from)
+{
+	struct weights *weights = &trained->weights;
+	struct err err;
+
+	if (table_file)
+		read_table(&trained->table, cfg);
+	if (state_open(&trained->image, from, &err))
+		die(&err);
+	if (state_names_make(&trained->names, &trained->image, &err) ||
+	    weights_bind(weights, params, &trained->names, table_file ? &trained->table : NULL, &err) ||
+	    (!allow_missing && weights_check_missing(weights, bert ? WEIGHTS_BERT : WEIGHTS_LXMERT, &err)))
+		die_words("%s: %s", from, err.text);
+}
+
 int
 main(int argc, char **argv)
 {
 	int operand = opt_parse(&program, argc, argv);
+	const char *from = bert ? bert : lxmert;
+	struct trained trained = { 0 };
 	struct config cfg;
 	struct params params;
 	struct err err;
 	float **data;
 
+	if (bert && lxmert)
+		die_usage("both --bert and --lxmert, expected one of them");
+	if (table_file && !lxmert)
+		die_usage("option --lxmert-answers: expected --lxmert with it");
 	read_config(&cfg);
 	if (params_make(&params, &cfg, &err))
 		die(&err);
-	data = calloc((size_t)params.n, sizeof *data);
-	if (!data)
-		die_words("out of memory for %d tensors", params.n);
-	for (int i = 0; i < params.n; i++) {
-		data[i] = malloc(params.list[i].n * sizeof **data);
-		if (!data[i])
-			die_words("out of memory for tensor '%s'", params.list[i].name);
-		param_init(data[i], &params, i, &cfg, (uint64_t)seed, range);
-	}
-	if (checkpoint_write(&cfg, &params, (const float *const *)data, NULL, 0, argv[operand], &err))
+	if (from)
+		read_trained(&trained, &params, &cfg, from);
+	else if (weights_bind(&trained.weights, &params, NULL, NULL, &err))
 		die(&err);
+	data = weights_values(&trained.weights, &cfg, (uint64_t)seed, range, &err);
+	if (!data && from)
+		err_prefix(&err, "%s", from);
+	if (!data || checkpoint_write(&cfg, &params, (const float *const *)data, NULL, 0, argv[operand], &err))
+		die(&err);
+	if (from)
+		weights_report(&trained.weights, from, warn_words);
+	if (table_file)
+		answer_table_report(&trained.table, &cfg, from, warn_words);
 	return 0;
 }

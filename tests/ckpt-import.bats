@@ -7,6 +7,17 @@ $2
 save('x.safetensors', t)"
 }
 
+# The softmax golden under other names ($1: Python, k to its new name) as x.safetensors
+rename() {
+	change softmax "t = {$1: v for k, v in t.items()}"
+}
+
+# logits CASE FILE: the checkpoint gives the logits of the golden
+logits() {
+	/usr/bin/python3 "$ROOT/tests/golden.py" stream "$GOLDEN/$1" 1 | vqa-forward -l "$2" >answered
+	/usr/bin/python3 "$ROOT/tests/golden.py" logits "$GOLDEN/$1" 1 answered
+}
+
 # wrong MESSAGE CASE PYTHON: the changed golden is refused, and nothing is written
 wrong() {
 	change "$2" "$3"
@@ -115,8 +126,10 @@ for i, source in enumerate((half, brain, double)):
 	wrong "tensor '$bert.embeddings.word_embeddings.weight' is missing" softmax "t = {'a': ('F32', [1], bytes(4))}"
 	wrong "tensor '$bert.embeddings.word_embeddings.weight' is missing" softmax "t = {}"
 	wrong "tensor 'answer_head.weight' is not used by this model" softmax "t['answer_head.weight'] = ('F32', [1], bytes(4))"
+	wrong "2 tensors are missing: logit_fc.2.* (2)" softmax "del t['logit_fc.2.bias'], t['logit_fc.2.weight']"
+	wrong "2 tensors are not used by this model: a, qa_head.bias" softmax "t['a'] = t['qa_head.bias'] = ('F32', [1], bytes(4))"
 	# A gap in the layers' numbers ends them.
-	wrong "tensor '$bert.encoder.layer.0.attention.output.LayerNorm.bias' is not used by this model" softmax \
+	wrong "31 tensors are not used by this model: $bert.encoder.layer.0-1.* (31)" softmax \
 		"t = {k: v for k, v in t.items() if k != '$bert.encoder.layer.0.intermediate.dense.weight'}"
 	wrong "tensor '$bert.encoder.layer.1.attention.self.entmax_alpha.alpha' is missing" sparse "del t['$bert.encoder.layer.1.attention.self.entmax_alpha.alpha']"
 	wrong "tensor 'logit_fc.0.bias' has shape [63], expected [64]" softmax "t['logit_fc.0.bias'] = ('F32', [63], bytes(63 * 4))"
@@ -167,4 +180,202 @@ for i, source in enumerate((half, brain, double)):
 	# SRC and OUT may be one file.
 	ckpt-import -n 4 out.safetensors out.safetensors
 	cmp out.safetensors before
+}
+
+BERT=lxrt_encoder.model.bert
+LXMERT="'module.' + k.replace('lxrt_encoder.model.', '') if k.startswith('lxrt') else 'module.answer_head.' + k"
+
+@test "names of LXMERT's pre-training" {
+	ckpt-import -n 4 "$GOLDEN/softmax/weights.safetensors" want.safetensors
+	rename "$LXMERT"
+	python "t = load('x.safetensors')[1]
+assert 'module.bert.encoder.visn_fc.box_fc.bias' in t and 'module.answer_head.logit_fc.3.weight' in t
+for name in 'cls.predictions.bias', 'cls.predictions.decoder.weight', 'cls.seq_relationship.weight', 'obj_predict_head.decoder_dict.attr.bias':
+    t['module.' + name] = ('I64', [1], bytes(8))
+save('x.safetensors', t)"
+	ckpt-import -n 4 x.safetensors got.safetensors 2>said
+	diff - said <<-end
+		ckpt-import: x.safetensors: 111 of 111 parameters loaded
+		ckpt-import: x.safetensors: 4 not used: module.cls.predictions.bias, module.cls.predictions.decoder.weight, module.cls.seq_relationship.weight, module.obj_predict_head.decoder_dict.attr.bias
+	end
+	cmp want.safetensors got.safetensors
+	logits softmax got
+	# Without DataParallel, and the norms' old names.
+	rename "(k.replace('lxrt_encoder.model.', '') if k.startswith('lxrt') else 'answer_head.' + k).replace('LayerNorm.weight', 'LayerNorm.gamma').replace('LayerNorm.bias', 'LayerNorm.beta')"
+	python "assert sum(k.endswith(('.gamma', '.beta')) for k in load('x.safetensors')[1]) == 24"
+	ckpt-import -n 4 x.safetensors got.safetensors
+	cmp want.safetensors got.safetensors
+}
+
+@test "names of Hugging Face's LXMERT" {
+	ckpt-import -n 4 "$GOLDEN/softmax/weights.safetensors" want.safetensors
+	rename "k.replace('lxrt_encoder.model.bert', 'lxmert') if k.startswith('lxrt') else 'answer_head.' + k"
+	python "t = load('x.safetensors')[1]
+assert 'lxmert.encoder.visn_fc.box_fc.bias' in t and 'answer_head.logit_fc.3.weight' in t
+t['lxmert.embeddings.position_ids'] = ('I64', [1], bytes(8)) # a constant that older versions keep
+save('x.safetensors', t)"
+	fails_with 1 "ckpt-import: x.safetensors: 'hidden' is 32, expected a multiple of 12 heads" ckpt-import x.safetensors got.safetensors
+	ckpt-import -n 4 x.safetensors got.safetensors 2>said
+	[ "$(cat said)" = 'ckpt-import: x.safetensors: 111 of 111 parameters loaded' ]
+	cmp want.safetensors got.safetensors
+	logits softmax got
+	rm got.safetensors
+	# An encoder alone: its head is missing.
+	rename "k.replace('$BERT.', '')"
+	python "save('x.safetensors', {k: v for k, v in load('x.safetensors')[1].items() if not k.startswith('logit_fc')})"
+	fails_with 1 "ckpt-import: x.safetensors: tensor 'logit_fc.3.weight' is missing" ckpt-import -n 4 x.safetensors got.safetensors
+	fails_with 1 "ckpt-import: x.safetensors: tensor 'logit_fc.3.weight' is missing, and without -A nothing tells how many answers there are" \
+		ckpt-import -n 4 --allow-missing x.safetensors got.safetensors
+	jq -nc '["yes","no"]' >answers.json
+	fails_with 1 "ckpt-import: x.safetensors: 6 tensors are missing: logit_fc.0.* (2), logit_fc.2-3.* (4)" \
+		ckpt-import -n 4 -A answers.json x.safetensors got.safetensors
+	fails_with 1 "ckpt-import: x.safetensors: tensor 'logit_fc.3.weight' is missing, whose rows are to be found by their answers" \
+		ckpt-import -n 4 --allow-missing -A answers.json --lxmert-answers answers.json x.safetensors got.safetensors
+	[ ! -e got.safetensors ]
+	ckpt-import -n 4 --allow-missing -A answers.json x.safetensors got.safetensors 2>said
+	diff - said <<-end
+		ckpt-import: x.safetensors: 105 of 111 parameters loaded
+		ckpt-import: x.safetensors: 6 missing, which begin as in a new checkpoint: logit_fc.0.* (2), logit_fc.2-3.* (4)
+	end
+	python "
+want, got = load('want.safetensors')[1], load('got.safetensors')[1]
+assert got['logit_fc.3.weight'][1] == [2, 64] and got['logit_fc.3.bias'][1] == [2]
+assert all(got[k] == want[k] for k in want if not k.startswith('logit_fc'))"
+}
+
+@test "a model that transformers saved gives transformers' logits" {
+	cp "$GOLDEN"/hugging-face/{config.json,model.safetensors} .
+	ckpt-import model.safetensors out.safetensors 2>said
+	[ "$(cat said)" = 'ckpt-import: model.safetensors: 153 of 153 parameters loaded' ]
+	[ "$(ckpt-info --json out | jq -c '[.config.heads, .config.dropout, .config.language, .config.cross, .config.vision]')" = '[4,0.1,2,2,1]' ]
+	ckpt-info --json out | jq -c .answers | diff - <(jq -c '.id2label | to_entries | sort_by(.key | tonumber) | map(.value)' config.json)
+	logits hugging-face out
+}
+
+@test "config.json: what no tensor tells, and what it must not contradict" {
+	cp "$GOLDEN"/hugging-face/{config.json,model.safetensors} .
+	mv config.json good.json
+	config() {
+		jq "$1" good.json >config.json
+	}
+	bad() {
+		config "$2"
+		fails_with 1 "ckpt-import: config.json: $1" ckpt-import model.safetensors out
+		[ ! -e out ]
+	}
+	bad "'l_layers' is 9, but the tensors have 2" '.l_layers = 9'
+	bad "'x_layers' is 1, but the tensors have 2" '.x_layers = 1'
+	bad "'r_layers' is 2, but the tensors have 1" '.r_layers = 2'
+	bad "'hidden_size' is 768, but the tensors have 32" '.hidden_size = 768'
+	bad "'intermediate_size' is 3072, but the tensors have 64" '.intermediate_size = 3072'
+	bad "'vocab_size' is 61, but the tensors have 60" '.vocab_size = 61'
+	bad "'max_position_embeddings' is 512, but the tensors have 24" '.max_position_embeddings = 512'
+	bad "'visual_feat_dim' is 2048, but the tensors have 24" '.visual_feat_dim = 2048'
+	bad "'visual_pos_dim' is 6, but the tensors have 4" '.visual_pos_dim = 6'
+	bad "'type_vocab_size' is 1, but the tensors have 2" '.type_vocab_size = 1'
+	bad "'vocab_size' is no integer from 0 to 16777216" '.vocab_size = "60"'
+	bad "'num_attention_heads' is no integer from 1 to 1024" '.num_attention_heads = 0'
+	bad "'hidden_act' is 'relu', expected 'gelu'" '.hidden_act = "relu"'
+	bad "'model_type' is 'bert', expected 'lxmert'" '.model_type = "bert"'
+	bad "'model_type' is no string, expected 'lxmert'" '.model_type = 1'
+	bad "'hidden_dropout_prob' is no number from 0 to below 1" '.hidden_dropout_prob = 1'
+	bad "'id2label' is no object of 1 to 65536 labels" '.id2label = ["yes"]'
+	bad "'id2label' is no object of 1 to 65536 labels" '.id2label = {}'
+	bad "'id2label' has no string for 3" 'del(.id2label["3"])'
+	bad "'id2label' has no string for 1" '.id2label["1"] = 1'
+	bad "'id2label': answers 0 and 1 are both 'yes'" '.id2label["1"] = "yes"'
+	bad "no JSON object" '[.]'
+	printf '{"a":\n' >config.json
+	fails_with 1 "ckpt-import: config.json: line 2, byte 6: unexpected token near end of file" ckpt-import model.safetensors out
+	config .
+	fails_with 1 "ckpt-import: config.json: 'num_attention_heads' is 4, but -n says 8" ckpt-import -n 8 model.safetensors out
+	config '.num_attention_heads = 5'
+	fails_with 1 "ckpt-import: model.safetensors: 'hidden' is 32, expected a multiple of 5 heads" ckpt-import model.safetensors out
+
+	# Labels without meaning, or of another task, name nothing; -A comes first.
+	said() {
+		config "$1"
+		ckpt-import "${@:2}" model.safetensors out.safetensors 2>said
+		sed -i 's/^ckpt-import: //' said
+		tail -n 1 said | grep -qx 'model.safetensors: 153 of 153 parameters loaded'
+	}
+	said '.id2label |= with_entries(.value = "LABEL_" + .key) | .hidden_dropout_prob = 0.25 | del(.num_attention_heads)' -n 4
+	[ "$(ckpt-info --json out | jq -c '[.answers, .config.dropout]')" = '[null,0.25]' ]
+	said '.id2label = {"0": "entailment", "1": "contradiction"}'
+	[ "$(head -n 1 said)" = "config.json: 'id2label' is passed over: 2 labels, but 'model.safetensors' has 11 answers" ]
+	[ "$(ckpt-info --json out | jq -c .answers)" = null ]
+	jq -nc '[range(11) | "a\(.)"]' >answers.json
+	said . -A answers.json
+	[ "$(ckpt-info --json out | jq -c .answers)" = "$(cat answers.json)" ]
+	# It is for transformers' models alone.
+	ckpt-import -n 4 "$GOLDEN/softmax/weights.safetensors" want.safetensors
+	cp "$GOLDEN/softmax/weights.safetensors" .
+	ckpt-import -n 4 weights.safetensors got.safetensors
+	cmp want.safetensors got.safetensors
+}
+
+@test "LXMERT's answer head is moved over by the answers' words" {
+	rename "$LXMERT"
+	# Eleven answers, as the head has rows, in the form of all_ans.json.
+	jq -n '["yes","no","dog","2","gray","apple","blue car","man","café","","the"] | map({ans: ., dsets: ["vqa"]})' >all.json
+	jq -nc '["the dog","Yes.","grey","a blue car","zebra","two","Dog","an apple","3","A MAN","CAFÉ",""," yes"]' >ours.json
+	ckpt-import -n 4 -A ours.json --lxmert-answers all.json x.safetensors out.safetensors 2>said
+	diff - said <<-end
+		ckpt-import: x.safetensors: 111 of 111 parameters loaded
+		ckpt-import: x.safetensors: 10 of 13 answers found; these begin with a row of 0: 'zebra', '3', ' yes'
+	end
+	[ "$(ckpt-info --json out | jq -c .answers)" = "$(cat ours.json)" ]
+	python "
+theirs, ours = load('x.safetensors')[1], load('out.safetensors')[1]
+rows = [2, 0, 4, 6, None, 3, 2, 5, None, 7, 8, 9, None]
+for part, size in ('weight', 256), ('bias', 4):
+    a, b = theirs['module.answer_head.logit_fc.3.' + part][2], ours['logit_fc.3.' + part][2]
+    assert len(b) == 13 * size
+    for i, row in enumerate(rows):
+        want = bytes(size) if row is None else a[row * size:(row + 1) * size]
+        assert b[i * size:(i + 1) * size] == want, (part, i)
+for k, v in ours.items():
+    if not k.startswith('logit_fc.3'):
+        assert v == theirs['module.' + k.replace('lxrt_encoder.model.', '') if k.startswith('lxrt') else 'module.answer_head.' + k]"
+	# Without our own answers the head stays as it is, with their names.
+	ckpt-import -n 4 --lxmert-answers all.json x.safetensors out.safetensors
+	[ "$(ckpt-info --json out | jq -c .answers)" = "$(jq -c 'map(.ans)' all.json)" ]
+	python "assert load('out.safetensors')[1]['logit_fc.3.weight'] == load('x.safetensors')[1]['module.answer_head.logit_fc.3.weight']"
+	jq '.[1:]' all.json >short.json
+	fails_with 1 "ckpt-import: short.json: 10 answers, but 'x.safetensors' has 11 rows of logit_fc.3" \
+		ckpt-import -n 4 -A ours.json --lxmert-answers short.json x.safetensors none
+	jq '.[1].ans = 1' all.json >bad.json
+	fails_with 1 "ckpt-import: bad.json: answer 1 is no string" ckpt-import -n 4 -A ours.json --lxmert-answers bad.json x.safetensors none
+	jq '.[4].ans = "no"' all.json >bad.json
+	fails_with 1 "ckpt-import: bad.json: answers 1 and 4 are both 'no'" ckpt-import -n 4 -A ours.json --lxmert-answers bad.json x.safetensors none
+	[ ! -e none ]
+	# Many that are not found: as many as have room.
+	jq -nc '[range(2000) | "unheard of \(.)"]' >ours.json
+	ckpt-import -n 4 -A ours.json --lxmert-answers all.json x.safetensors out.safetensors 2>said
+	sed -n '2s/.*row of 0: //p' said | grep -q "^'unheard of 0', .*, 'unheard of 40', .*', \.\.\.$"
+}
+
+@test "what is missing begins as in a new checkpoint, what is not used is left out, if asked for" {
+	change softmax "del t['$BERT.pooler.dense.weight'], t['$BERT.pooler.dense.bias']
+t['qa_head.bias'] = t['qa_head.weight'] = ('F32', [1], bytes(4))"
+	fails_with 1 "ckpt-import: x.safetensors: 2 tensors are missing: $BERT.pooler.dense.* (2)" ckpt-import -n 4 --allow-unused x.safetensors out
+	fails_with 1 "ckpt-import: x.safetensors: 2 tensors are not used by this model: qa_head.* (2)" ckpt-import -n 4 --allow-missing x.safetensors out
+	local seed
+	for seed in 1 1 2; do
+		ckpt-import -n 4 -r $seed --allow-missing --allow-unused x.safetensors $seed.safetensors 2>said
+	done
+	diff - said <<-end
+		ckpt-import: x.safetensors: 109 of 111 parameters loaded
+		ckpt-import: x.safetensors: 2 missing, which begin as in a new checkpoint: $BERT.pooler.dense.* (2)
+		ckpt-import: x.safetensors: 2 not used: qa_head.* (2)
+	end
+	{ printf '%s\n' '[PAD]' '[UNK]' '[CLS]' '[SEP]' && seq 56; } >vocab.txt
+	jq -nc '[range(11) | "a\(.)"]' >answers.json
+	ckpt-init -L 2,1,1 -H 32 -n 4 -F 64 -f 24 -r 1 -V vocab.txt -A answers.json new.safetensors
+	python "
+names = ['$BERT.pooler.dense.weight', '$BERT.pooler.dense.bias']
+new, one, two, golden = (load(f)[1] for f in ('new.safetensors', '1.safetensors', '2.safetensors', '$GOLDEN/softmax/weights.safetensors'))
+assert all(one[k] == new[k] for k in names)
+assert two[names[0]] != one[names[0]] and not any(values(two[names[1]]))
+assert all(one[k] == golden[k] for k in golden if k not in names)"
 }

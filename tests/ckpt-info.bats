@@ -55,9 +55,9 @@ small() {
 	[ "$(ckpt-info --json run/LAST | jq -r .file)" = run/LAST.safetensors ]
 	mkdir empty
 	fails_with 1 "ckpt-info: empty: a folder without LAST.safetensors" ckpt-info empty
-	fails_with 1 "ckpt-info: none: no such checkpoint: neither a file, nor with .safetensors added, nor a run's folder" ckpt-info none
+	fails_with 1 "ckpt-info: none: no such checkpoint: neither a file, nor with .safetensors or .pth added, nor a run's folder" ckpt-info none
 	mkfifo pipe
-	fails_with 1 "ckpt-info: pipe: no such checkpoint: neither a file, nor with .safetensors added, nor a run's folder" ckpt-info pipe
+	fails_with 1 "ckpt-info: pipe: no such checkpoint: neither a file, nor with .safetensors or .pth added, nor a run's folder" ckpt-info pipe
 	fails_with 2 "ckpt-info: too few operands: found 0, expected NAME; see ckpt-info --help" ckpt-info
 }
 
@@ -167,7 +167,7 @@ config() {
 	small
 	edit .
 	ckpt-info x >/dev/null
-	wrong "no vqa.config in its metadata, expected a checkpoint as ckpt-init and ckpt-import make them" 'del(.__metadata__)'
+	wrong "no vqa.config in its metadata: a plain state dict, of which ckpt-import makes a checkpoint" 'del(.__metadata__)'
 	wrong "vqa.config: byte 2: '[' or '{' expected near 'no'" '.__metadata__."vqa.config" = "no"'
 	wrong "vqa.config: no JSON object" '.__metadata__."vqa.config" = "[]"'
 	config "'hidden' is missing or no integer from 1 to 16384" 'del(.hidden)'

@@ -133,3 +133,126 @@ assert len(set(normal)) > 0.99 * len(normal)
 	fails_with 1 "ckpt-init: folder: is there and no regular file" init folder
 	[ -p pipe ]
 }
+
+BERT=lxrt_encoder.model.bert
+
+# pretrained PYTHON: the softmax golden with 512 positions (t) changed by PYTHON as x.safetensors; names of the encoder are bare
+pretrained() {
+	python "
+t = load('$GOLDEN/softmax/weights.safetensors')[1]
+t = {k.replace('$BERT.', ''): v for k, v in t.items()}
+t['embeddings.position_embeddings.weight'] = ('F32', [512, 32], struct.pack('<16384f', *range(16384)))
+def bert(): # of three layers
+    return {k: v for k, v in t.items() if k.startswith(('embeddings.', 'encoder.layer.', 'pooler.'))} | {
+        k.replace('layer.1', 'layer.2'): v for k, v in t.items() if k.startswith('encoder.layer.1')}
+$1
+save('x.safetensors', t)"
+}
+
+# beside [OPTION...] OUT: a model that fits it
+beside() {
+	{ printf '%s\n' '[PAD]' '[UNK]' '[CLS]' '[SEP]' && seq 56; } >vocab60.txt
+	ckpt-init -L 2,1,1 -H 32 -n 4 -F 64 -f 24 -r 5 -V vocab60.txt -A answers.json "$@"
+}
+
+@test "--bert: embeddings, the first language layers and the pooler" {
+	beside plain.safetensors
+	local names
+	# Hugging Face's, with and without their prefix, with a head of pre-training; and the first ones, after TensorFlow's.
+	for names in 'k' "'bert.' + k" "'module.bert.' + k.replace('LayerNorm.weight', 'LayerNorm.gamma').replace('LayerNorm.bias', 'LayerNorm.beta')"; do
+		pretrained "t = {$names: v for k, v in bert().items()}
+t['cls.predictions.bias'] = ('F32', [60], bytes(240))"
+		beside --bert x.safetensors out.safetensors 2>said
+		local p
+		p=$(python "print([k for k in load('x.safetensors')[1] if 'layer.2' in k][0].split('encoder')[0])")
+		diff - said <<-end
+			ckpt-init: x.safetensors: 39 of 111 parameters loaded
+			ckpt-init: x.safetensors: 72 missing, which begin as in a new checkpoint: logit_fc.0.* (2), logit_fc.2-3.* (4), $BERT.encoder.r_layers.0.* (16), $BERT.encoder.visn_fc.box_fc.* (2), $BERT.encoder.visn_fc.box_layer_norm.* (2), $BERT.encoder.visn_fc.visn_fc.* (2), $BERT.encoder.visn_fc.visn_layer_norm.* (2), $BERT.encoder.x_layers.0.* (42)
+			ckpt-init: x.safetensors: 17 not used: cls.predictions.bias, ${p}encoder.layer.2.* (16)
+		end
+		pretrained "t = bert()"
+		python "
+plain, out, theirs = load('plain.safetensors'), load('out.safetensors'), load('x.safetensors')[1]
+assert plain[0] == out[0] and list(plain[1]) == list(out[1])
+loaded = 0
+for k, v in out[1].items():
+    own = theirs.get(k.replace('$BERT.', ''))
+    loaded += own is not None
+    assert v == (own or plain[1][k]), k
+assert loaded == 39"
+	done
+	# With LayerDrop, spans and alphas it is the same: these have no place in a BERT.
+	beside -s -a -d 1 plain.safetensors
+	beside -s -a -d 1 --bert x.safetensors out.safetensors 2>said
+	grep -qx 'ckpt-init: x.safetensors: 39 of 123 parameters loaded' said
+	python "
+plain, out, theirs = (load(f)[1] for f in ('plain.safetensors', 'out.safetensors', 'x.safetensors'))
+for k, v in out.items():
+    assert v == (theirs.get(k.replace('$BERT.', '')) or plain[k]), k"
+}
+
+@test "--lxmert: everything but what it cannot have; answers by their words" {
+	jq '[(.[], "unheard of") | {ans: ., dsets: ["vqa"]}] | .[3:]' answers.json >all.json
+	[ "$(jq length all.json)" = 11 ]
+	pretrained "t = {('module.answer_head.' if k.startswith('logit') else 'module.bert.') + k: v for k, v in t.items()}
+t['module.cls.seq_relationship.bias'] = ('F32', [2], bytes(8))"
+	beside -a -s -d 2 plain.safetensors
+	beside -a -s -d 2 --lxmert x.safetensors --lxmert-answers all.json out.safetensors 2>said
+	grep -qx 'ckpt-init: x.safetensors: 111 of 123 parameters loaded' said
+	grep -qxF "ckpt-init: x.safetensors: 12 missing, which begin as in a new checkpoint: $BERT.encoder.layer.0-1.* (4), $BERT.encoder.r_layers.0.* (2), $BERT.encoder.x_layers.0.* (6)" said
+	grep -qx 'ckpt-init: x.safetensors: 1 not used: module.cls.seq_relationship.bias' said
+	grep -qx "ckpt-init: x.safetensors: 10 of 13 answers found; these begin with a row of 0: $(jq -r '.[:3] | map("'"'\(.)'"'") | join(", ")' answers.json)" said
+	python "
+plain, out, theirs = load('plain.safetensors'), load('out.safetensors'), load('x.safetensors')[1]
+assert plain[0] == out[0]
+for k, v in out[1].items():
+    own = theirs.get('module.' + ('answer_head.' if k.startswith('logit') else '') + k.replace('lxrt_encoder.model.', ''))
+    if k.startswith('logit_fc.3'):
+        rows = len(own[2]) // 11
+        assert v[2] == bytes(3 * rows) + own[2][:10 * rows], k
+    else:
+        assert v == (own or plain[1][k]), k
+    assert (own is None) == k.endswith(('current_val', 'alpha')), k"
+	# A head for as many answers is taken as it is.
+	jq '.[:11]' answers.json >eleven.json
+	beside -A eleven.json --lxmert x.safetensors out.safetensors
+	python "assert load('out.safetensors')[1]['logit_fc.3.weight'] == load('x.safetensors')[1]['module.answer_head.logit_fc.3.weight']"
+	fails_with 1 "ckpt-init: x.safetensors: tensor 'module.answer_head.logit_fc.3.bias' has shape [11], expected [13]" beside --lxmert x.safetensors none
+	jq '.[1:]' all.json >short.json
+	fails_with 1 "ckpt-init: x.safetensors: tensor 'module.answer_head.logit_fc.3.bias' has 11 rows, but the list of its answers has 10" \
+		beside --lxmert x.safetensors --lxmert-answers short.json none
+	# What torch wrote, and the reference's own names.
+	pretrained "t = {k if k.startswith('logit') else '$BERT.' + k: v for k, v in t.items()}"
+	beside -A eleven.json --lxmert x.safetensors want.safetensors
+	python "
+from pth import *
+save_zip('x.pth', state(load('x.safetensors')[1]))"
+	beside -A eleven.json --lxmert x.pth out.safetensors
+	cmp want.safetensors out.safetensors
+	[ ! -e none ]
+}
+
+@test "state dicts that do not fit" {
+	pretrained "t = bert()"
+	fails_with 1 "ckpt-init: x.safetensors: tensor 'embeddings.LayerNorm.bias' has shape [32], expected [64]" \
+		beside -H 64 --bert x.safetensors none
+	fails_with 1 "ckpt-init: x.safetensors: tensor 'encoder.layer.0.intermediate.dense.bias' has shape [64], expected [65]" \
+		beside -F 65 --bert x.safetensors none
+	fails_with 1 "ckpt-init: x.safetensors: tensor 'embeddings.word_embeddings.weight' has shape [60, 32], expected [10, 32]" \
+		beside -V vocab.txt --bert x.safetensors none
+	fails_with 1 "ckpt-init: x.safetensors: 16 tensors are missing: $BERT.encoder.layer.3.* (16)" beside -L 4,1,1 --bert x.safetensors none
+	beside -L 4,1,1 --allow-missing --bert x.safetensors four.safetensors 2>said
+	grep -qx 'ckpt-init: x.safetensors: 55 of 143 parameters loaded' said
+	fails_with 1 "ckpt-init: x.safetensors: 72 tensors are missing: logit_fc.0.* (2), logit_fc.2-3.* (4), $BERT.encoder.r_layers.0.* (16), $BERT.encoder.visn_fc.box_fc.* (2), $BERT.encoder.visn_fc.box_layer_norm.* (2), $BERT.encoder.visn_fc.visn_fc.* (2), $BERT.encoder.visn_fc.visn_layer_norm.* (2), $BERT.encoder.x_layers.0.* (42)" \
+		beside --lxmert x.safetensors none
+	pretrained "t = bert()
+t['pooler.dense.bias'] = ('F32', [32], struct.pack('<f', float('inf')) + bytes(124))"
+	fails_with 1 "ckpt-init: x.safetensors: tensor 'pooler.dense.bias': element 0 is infinite, expected a finite number" beside --bert x.safetensors none
+	pretrained "t = bert()
+t['bert.pooler.dense.bias'] = t['pooler.dense.bias']"
+	fails_with 1 "ckpt-init: x.safetensors: tensors 'bert.pooler.dense.bias' and 'pooler.dense.bias' are the same parameter" beside --bert x.safetensors none
+	fails_with 1 "ckpt-init: none: cannot open: No such file or directory" beside --bert none out
+	fails_with 2 "ckpt-init: both --bert and --lxmert, expected one of them" beside --bert x.safetensors --lxmert x.safetensors none
+	fails_with 2 "ckpt-init: option --lxmert-answers: expected --lxmert with it" beside --bert x.safetensors --lxmert-answers answers.json none
+	[ ! -e none ]
+}

@@ -168,7 +168,7 @@ close() {
 }
 
 @test "wrong usage and wrong files" {
-	fails_with 1 "vqa-forward: none: no such checkpoint: neither a file, nor with .safetensors added, nor a run's folder" vqa-forward none <stream
+	fails_with 1 "vqa-forward: none: no such checkpoint: neither a file, nor with .safetensors or .pth added, nor a run's folder" vqa-forward none <stream
 	fails_with 1 "vqa-forward: no attention 'foo', expected all, self-language, self-vision, cross-language, cross-vision, cross-self-language or cross-self-vision, or one of these with .LAYER" \
 		vqa-forward -a foo tiny <stream
 	fails_with 2 "vqa-forward: option -b: '0' is not a whole number from 1 to 4096" vqa-forward -b 0 tiny

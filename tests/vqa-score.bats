@@ -129,8 +129,12 @@ annotation() {
 	diff <(vqa-score --oracle -A tiny -l labels.json) <(vqa-score --oracle -A answers.json -l labels.json)
 	fails_with 2 "vqa-score: --oracle: expected with -A" vqa-score --oracle -l labels.json
 	fails_with 2 "vqa-score: -A: expected with --oracle" vqa-score -A answers.json -l labels.json a.json
-	fails_with 1 "vqa-score: none: no such checkpoint: neither a file, nor with .safetensors added, nor a run's folder" \
+	fails_with 1 "vqa-score: none: no such checkpoint: neither a file, nor with .safetensors or .pth added, nor a run's folder" \
 		vqa-score --oracle -A none -l labels.json
+	for name in weights.pth weights-legacy.pth weights.safetensors; do
+		fails_with 1 "vqa-score: $GOLDEN/softmax/$name: no vqa.config in its metadata, expected a checkpoint that names its answers" \
+			vqa-score --oracle -A "$GOLDEN/softmax/$name" -l labels.json
+	done
 	echo '[1]' >bad.json
 	fails_with 1 "vqa-score: bad.json: answer 0 is no string" vqa-score --oracle -A bad.json -l labels.json
 }

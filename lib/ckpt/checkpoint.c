@@ -8,6 +8,8 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "ckpt/state.h"
+
 static int
 is_file(const char *path)
 {
@@ -39,8 +41,12 @@ checkpoint_path(char *path, size_t size, const char *name, struct err *err)
 	snprintf(path, size, "%s.safetensors", name);
 	if (is_file(path))
 		return 0;
-	return err_set(err, "%s: no such checkpoint: neither a file, nor with .safetensors added, nor a run's folder",
-	               name);
+	snprintf(path, size, "%s.pth", name);
+	if (is_file(path))
+		return 0;
+	return err_set(
+		err, "%s: no such checkpoint: neither a file, nor with .safetensors or .pth added, nor a run's folder",
+		name);
 }
 
 /* "[2, 3]" */
@@ -110,12 +116,12 @@ checkpoint_open(struct checkpoint *ckpt, const char *name, struct err *err)
 	const char *config;
 
 	*ckpt = (struct checkpoint){ 0 };
-	if (checkpoint_path(ckpt->path, sizeof ckpt->path, name, err) || image_open(&ckpt->image, ckpt->path, err))
+	if (checkpoint_path(ckpt->path, sizeof ckpt->path, name, err) || state_open(&ckpt->image, ckpt->path, err))
 		return -1;
 	config = image_meta(&ckpt->image, "vqa.config");
 	if (!config) {
 		err_set(err,
-		        "no vqa.config in its metadata, expected a checkpoint as ckpt-init and ckpt-import make them");
+		        "no vqa.config in its metadata: a plain state dict, of which ckpt-import makes a checkpoint");
 	} else if (!config_parse(&ckpt->config, config, image_meta(&ckpt->image, "vqa.answers"), err) &&
 	           !params_make(&ckpt->params, &ckpt->config, err) && !bind(ckpt, err)) {
 		return 0;

@@ -17,7 +17,7 @@ struct checkpoint {
 };
 
 /*
- * NAME is NAME itself, NAME.safetensors, or, for a folder, its LAST.safetensors. Every parameter of the configuration must
+ * NAME is NAME itself, NAME.safetensors, NAME.pth, or, for a folder, its LAST.safetensors. Every parameter of the configuration must
  * be there, F32 and with its shape; strangers are refused; the first fault is named. Values are not looked at: that would read
  * the whole file (ckpt-import does it). A half-done snapshot pair is train/snapshot.h's concern.
  */

@@ -162,6 +162,14 @@ parse_fields(struct config *cfg, const json_t *json, struct err *err)
 	               : 0;
 }
 
+static void
+free_answers(char **answers, int n)
+{
+	for (int i = 0; answers && i < n; i++)
+		free(answers[i]);
+	free(answers);
+}
+
 static int
 by_answer(const void *a, const void *b, void *cfg)
 {
@@ -190,28 +198,47 @@ sort_answers(struct config *cfg, struct err *err)
 	return 0;
 }
 
-/* A JSON array of strings becomes the answer list. */
+int
+config_set_answers(struct config *cfg, char **answers, int n, struct err *err)
+{
+	cfg->answers = answers;
+	cfg->answers_n = n;
+	if (!sort_answers(cfg, err))
+		return 0;
+	config_release(cfg);
+	return -1;
+}
+
+/*
+ * A JSON array becomes the answer list; its elements are strings, or, in a file, perhaps objects with the string "ans": the form of
+ * LXMERT's all_ans.json.
+ */
 static int
-take_answers(struct config *cfg, const json_t *json, struct err *err)
+take_answers(struct config *cfg, const json_t *json, int objects, struct err *err)
 {
 	size_t n = json_array_size(json);
+	char **answers;
 
 	if (!json_is_array(json) || !n || n > ANSWERS_MAX)
 		return err_set(err, "the answer list is no JSON array of 1 to %d strings", ANSWERS_MAX);
-	cfg->answers = calloc(n, sizeof *cfg->answers);
-	if (!cfg->answers)
+	answers = calloc(n, sizeof *answers);
+	if (!answers)
 		return err_set(err, "out of memory for %zu answers", n);
-	cfg->answers_n = (int)n;
 	for (size_t i = 0; i < n; i++) {
 		const json_t *answer = json_array_get(json, i);
+		const char *text;
 
-		if (!json_is_string(answer))
-			return err_set(err, "answer %zu is no string", i);
-		cfg->answers[i] = strdup(json_string_value(answer));
-		if (!cfg->answers[i])
-			return err_set(err, "out of memory for %zu answers", n);
+		if (objects && json_is_object(answer))
+			answer = json_object_get(answer, "ans");
+		text = json_string_value(answer);
+		answers[i] = text ? strdup(text) : NULL;
+		if (answers[i])
+			continue;
+		free_answers(answers, (int)i);
+		return text ? err_set(err, "out of memory for %zu answers", n)
+		            : err_set(err, "answer %zu is no string", i);
 	}
-	return sort_answers(cfg, err);
+	return config_set_answers(cfg, answers, (int)n, err);
 }
 
 static json_t *
@@ -241,7 +268,7 @@ config_parse(struct config *cfg, const char *config_json, const char *answers_js
 		answers_n = cfg->answers_n;
 		json = load(answers_json, "vqa.answers", err);
 		bad = !json;
-		if (json && take_answers(cfg, json, err))
+		if (json && take_answers(cfg, json, 0, err))
 			bad = err_prefix(err, "vqa.answers");
 		else if (json && cfg->answers_n != answers_n)
 			bad = err_set(err, "vqa.answers: %d answers, but vqa.config has %d", cfg->answers_n, answers_n);
@@ -300,19 +327,15 @@ config_read_answers(struct config *cfg, const char *path, struct err *err)
 	free(text);
 	if (!json)
 		return err_set(err, "%s: line %d, byte %d: %s", path, at.line, at.position, at.text);
-	bad = take_answers(cfg, json, err);
+	bad = take_answers(cfg, json, 1, err);
 	json_decref(json);
-	if (bad)
-		config_release(cfg);
 	return bad ? err_prefix(err, "%s", path) : 0;
 }
 
 void
 config_release(struct config *cfg)
 {
-	for (int i = 0; cfg->answers && i < cfg->answers_n; i++)
-		free(cfg->answers[i]);
-	free(cfg->answers);
+	free_answers(cfg->answers, cfg->answers_n);
 	free(cfg->sorted);
 	cfg->answers = NULL;
 	cfg->sorted = NULL;

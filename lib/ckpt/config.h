@@ -39,8 +39,10 @@ int config_check(const struct config *cfg, struct err *err);
 /* From and to the two metadata strings; the returned strings are malloc'd. */
 int config_parse(struct config *cfg, const char *json, const char *answers_json, struct err *err);
 int config_format(const struct config *cfg, char **json, char **answers_json, struct err *err);
-/* A JSON array of distinct strings, the answer list in index order. */
+/* A JSON array, the answer list in index order: distinct strings, or objects with one in "ans" (LXMERT's all_ans.json). */
 int config_read_answers(struct config *cfg, const char *path, struct err *err);
+/* n malloc'd strings in a malloc'd array, which are the configuration's from now on, or freed where two are equal. */
+int config_set_answers(struct config *cfg, char **answers, int n, struct err *err);
 void config_release(struct config *cfg);
 /* Index of an answer, or -1. */
 int config_answer(const struct config *cfg, const char *answer, size_t n);

@@ -3,20 +3,16 @@
  */
 #include "ckpt/image.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "sys/file.h"
 #include "sys/half.h"
+#include "sys/little.h"
 
-enum { HEADER_MOST = 100000000, ALIGN = 64, TENSORS_MOST = 1 << 17 };
+enum { HEADER_MOST = 100000000, ALIGN = 64 };
 #define BYTES_MOST (INT64_C(1) << 62)
 
 static const struct {
@@ -197,16 +193,19 @@ by_name(const void *a, const void *b)
 	return strcmp((*(struct tensor *const *)a)->name, (*(struct tensor *const *)b)->name);
 }
 
-/* What image_find searches in; JSON_REJECT_DUPLICATES has seen to it that no name is there twice. */
-static int
-sort_names(struct image *image, struct err *err)
+int
+image_sort(struct image *image, struct err *err)
 {
+	qsort(image->tensors, image->n, sizeof *image->tensors, by_offset);
 	image->names = malloc((image->n + 1) * sizeof *image->names);
 	if (!image->names)
 		return err_set(err, "out of memory for %zu tensors", image->n);
 	for (size_t i = 0; i < image->n; i++)
 		image->names[i] = &image->tensors[i];
 	qsort(image->names, image->n, sizeof *image->names, by_name);
+	for (size_t i = 1; i < image->n; i++)
+		if (!strcmp(image->names[i - 1]->name, image->names[i]->name))
+			return err_set(err, "tensor '%s' is there twice", image->names[i]->name);
 	return 0;
 }
 
@@ -232,14 +231,13 @@ parse_header(struct image *image, const json_t *header, size_t data, struct err 
 			return -1;
 		image->n++;
 	}
-	qsort(image->tensors, image->n, sizeof *image->tensors, by_offset);
-	return check_order(image, data, err) || sort_names(image, err) ? -1 : 0;
+	return image_sort(image, err) || check_order(image, data, err) ? -1 : 0;
 }
 
 int
 image_parse(struct image *image, void *base, size_t size, const char *name, struct err *err)
 {
-	uint64_t length = 0;
+	uint64_t length;
 	json_error_t at;
 	json_t *header;
 	int bad;
@@ -247,8 +245,7 @@ image_parse(struct image *image, void *base, size_t size, const char *name, stru
 	*image = (struct image){ .base = base, .size = size };
 	if (size < 8)
 		return err_set(err, "%s: %zu bytes, expected a safetensors header of at least 8", name, size);
-	for (int i = 7; i >= 0; i--)
-		length = length << 8 | image->base[i];
+	length = little(image->base, 8);
 	if (length > HEADER_MOST)
 		return err_set(err,
 		               "%s: its header would have %llu bytes, expected at most %d: not a safetensors file?",
@@ -272,28 +269,14 @@ image_parse(struct image *image, void *base, size_t size, const char *name, stru
 int
 image_open(struct image *image, const char *path, struct err *err)
 {
-	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a FIFO is refused below, not waited for */
-	struct stat st;
-	void *base;
+	uint8_t *base;
+	size_t size;
 
 	*image = (struct image){ 0 };
-	if (fd < 0)
-		return err_sys(err, "%s: cannot open", path);
-	if (fstat(fd, &st) || !S_ISREG(st.st_mode)) {
-		close(fd);
-		return err_set(err, "%s: not a regular file", path);
-	}
-	if (st.st_size < 8) {
-		close(fd);
-		return err_set(err, "%s: %lld bytes, expected a safetensors header of at least 8", path,
-		               (long long)st.st_size);
-	}
-	base = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
-	close(fd);
-	if (base == MAP_FAILED)
-		return err_sys(err, "%s: cannot map", path);
-	if (image_parse(image, base, (size_t)st.st_size, path, err)) {
-		munmap(base, (size_t)st.st_size);
+	if (file_map(&base, &size, path, err))
+		return -1;
+	if (image_parse(image, base, size, path, err)) {
+		file_unmap(base, size);
 		return -1;
 	}
 	image->mapped = 1;
@@ -304,7 +287,7 @@ void
 image_close(struct image *image)
 {
 	if (image->mapped)
-		munmap(image->base, image->size);
+		file_unmap(image->base, image->size);
 	for (size_t i = 0; i < image->meta_n; i++) {
 		free(image->meta[i].key);
 		free(image->meta[i].value);

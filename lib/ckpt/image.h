@@ -27,7 +27,7 @@ enum dtype {
 	DTYPE_BOOL
 };
 
-enum { TENSOR_DIMS = 4, TENSOR_NAME = 192 };
+enum { TENSOR_DIMS = 4, TENSOR_NAME = 192, TENSORS_MOST = 1 << 17 };
 
 struct tensor {
 	char name[TENSOR_NAME];
@@ -63,6 +63,8 @@ int image_open(struct image *image, const char *path, struct err *err);
 /* The same over memory that the caller keeps. */
 int image_parse(struct image *image, void *base, size_t size, const char *name, struct err *err);
 void image_close(struct image *image);
+/* For who reads images of another kind: what is filled in becomes ordered, and image_find works. A name twice is an error. */
+int image_sort(struct image *image, struct err *err);
 
 /* By name, in an image that was opened; NULL if there is none. */
 const struct tensor *image_find(const struct image *image, const char *name);

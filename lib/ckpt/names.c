@@ -1,5 +1,6 @@
 /*
- * The reference's names (models/lxmert_adaptive.py under DataParallel and LayerDrop) to ours.
+ * Names to ours: the reference's (models/lxmert_adaptive.py under DataParallel and LayerDrop), those of LXMERT's pre-training
+ * (airsplay/lxmert, src/lxrt/modeling.py), of Hugging Face's LXMERT (transformers, models/lxmert/modeling_lxmert.py) and of BERT.
  */
 #include "ckpt/names.h"
 
@@ -26,36 +27,95 @@ ends_with(const char *text, const char *end)
 	return n >= m && !strcmp(text + n - m, end);
 }
 
-int
-name_ours(char out[TENSOR_NAME], const char *theirs)
+static int
+begins_with(const char *text, const char *begin)
 {
-	size_t n = 0;
+	return !strncmp(text, begin, strlen(begin));
+}
+
+/* What stands before our name instead of the first *skip bytes of a name whose wrappers are gone. */
+static const char *
+prefix(const char *name, size_t *skip)
+{
+	static const char *const models[] = { "bert.", "lxmert." }, *const bare[] = { "embeddings.", "encoder.",
+		                                                                      "pooler." };
+
+	*skip = 0;
+	for (int i = 0; i < 2; i++)
+		if (begins_with(name, models[i])) {
+			*skip = strlen(models[i]);
+			return BERT ".";
+		}
+	for (int i = 0; i < 3; i++)
+		if (begins_with(name, bare[i]))
+			return BERT ".";
+	if (begins_with(name, "answer_head.logit_fc."))
+		*skip = strlen("answer_head.");
+	return "";
+}
+
+/* TensorFlow's words for a layer norm's parameters, which the first BERTs in PyTorch kept. */
+static void
+norm_ours(char *name)
+{
+	char *last = strrchr(name, '.');
+
+	if (last && !strcmp(last, ".gamma"))
+		memcpy(last, ".weight", sizeof ".weight");
+	else if (last && !strcmp(last, ".beta"))
+		memcpy(last, ".bias", sizeof ".bias");
+}
+
+int
+name_ours(char out[NAME_OURS], const char *theirs)
+{
+	static const char *const constants[] = {
+		".entmax_alpha.alpha_chooser", ".adaptive_span.mask_template_0", ".adaptive_span.mask_template_1",
+		".embeddings.position_ids",    ".embeddings.token_type_ids",
+	};
+	char bare[TENSOR_NAME];
+	const char *before;
+	size_t n = 0, skip;
 
 	while (*theirs) {
 		size_t part = strcspn(theirs, ".");
 		size_t whole = part + (theirs[part] == '.');
 
 		if (!is_part(theirs, part, "module") && !is_part(theirs, part, "module_list")) {
-			snprintf(out + n, TENSOR_NAME - n, "%.*s", (int)whole, theirs);
-			n += strlen(out + n);
+			snprintf(bare + n, sizeof bare - n, "%.*s", (int)whole, theirs);
+			n += strlen(bare + n);
 		}
 		theirs += whole;
 	}
-	out[n] = '\0';
-	return !ends_with(out, ".entmax_alpha.alpha_chooser") && !ends_with(out, ".adaptive_span.mask_template_0") &&
-	       !ends_with(out, ".adaptive_span.mask_template_1");
+	bare[n] = '\0';
+	before = prefix(bare, &skip);
+	snprintf(out, NAME_OURS - 1, "%s%s", before, bare + skip); /* one byte is left for norm_ours */
+	norm_ours(out);
+	for (size_t i = 0; i < sizeof constants / sizeof *constants; i++)
+		if (ends_with(out, constants[i]))
+			return 0;
+	return 1;
+}
+
+int
+name_pretraining(const char *ours)
+{
+	return begins_with(ours, "cls.") || begins_with(ours, "obj_predict_head.");
 }
 
 static int
 by_name(const void *a, const void *b)
 {
-	return strcmp(((const struct named *)a)->ours, ((const struct named *)b)->ours);
+	const struct named *x = a, *y = b;
+	int order = strcmp(x->ours, y->ours);
+
+	return order ? order : strcmp(x->tensor->name, y->tensor->name);
 }
 
 int
 state_names_make(struct state_names *names, const struct image *image, struct err *err)
 {
-	*names = (struct state_names){ .list = calloc(image->n + 1, sizeof *names->list) };
+	*names = (struct state_names){ .image = image, .list = calloc(image->n + 1, sizeof *names->list) };
 	if (!names->list)
 		return err_set(err, "out of memory for %zu names", image->n);
 	for (size_t i = 0; i < image->n; i++) {
@@ -116,7 +176,7 @@ matrix(const struct state_names *names, const char *name, int *rows, int *column
 static int
 count_layers(const struct state_names *names, const char *stack, const char *part)
 {
-	char name[TENSOR_NAME];
+	char name[NAME_OURS];
 	int n = 0;
 
 	do
@@ -131,6 +191,16 @@ has_wrapper(const struct state_names *names)
 {
 	for (size_t i = 0; i < names->n; i++)
 		if (strstr(names->list[i].tensor->name, ".module_list."))
+			return 1;
+	return 0;
+}
+
+int
+names_of_transformers(const struct state_names *names)
+{
+	for (size_t i = 0; i < names->n; i++)
+		if (begins_with(names->list[i].tensor->name, "lxmert.") ||
+		    begins_with(names->list[i].tensor->name, "embeddings."))
 			return 1;
 	return 0;
 }
@@ -160,7 +230,10 @@ config_from_names(struct config *cfg, const struct state_names *names, int heads
 	if (matrix(names, BERT ".embeddings.word_embeddings.weight", &cfg->vocabulary, &cfg->hidden, err) ||
 	    matrix(names, BERT ".embeddings.position_embeddings.weight", &cfg->positions, NULL, err) ||
 	    matrix(names, BERT ".encoder.visn_fc.visn_fc.weight", NULL, &cfg->features, err) ||
-	    matrix(names, BERT ".encoder.x_layers.0.lang_inter.dense.weight", &cfg->ffn, NULL, err) ||
+	    matrix(names, BERT ".encoder.x_layers.0.lang_inter.dense.weight", &cfg->ffn, NULL, err))
+		return -1;
+	cfg->answers_n = 0;
+	if (state_names_find(names, "logit_fc.3.weight") &&
 	    matrix(names, "logit_fc.3.weight", &cfg->answers_n, NULL, err))
 		return -1;
 	alpha = state_names_find(names, BERT ".encoder.x_layers.0.visual_attention.att.entmax_alpha.alpha");

@@ -1,5 +1,5 @@
 /*
- * Files that are read whole, that have no name, that appear whole or not at all.
+ * Files that are read whole, that are mapped, that have no name, that appear whole or not at all.
  */
 #include "sys/file.h"
 
@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -147,6 +148,36 @@ file_read(char **out, size_t *n, const char *path, size_t most, const char *kind
 	if (bad)
 		free(*out);
 	return bad;
+}
+
+int
+file_map(uint8_t **base, size_t *size, const char *path, struct err *err)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a FIFO is refused below, not waited for */
+	struct stat st;
+	void *map = NULL;
+
+	if (fd < 0)
+		return err_sys(err, "%s: cannot open", path);
+	if (fstat(fd, &st) || !S_ISREG(st.st_mode)) {
+		close(fd);
+		return err_set(err, "%s: not a regular file", path);
+	}
+	if (st.st_size)
+		map = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+	close(fd);
+	if (map == MAP_FAILED)
+		return err_sys(err, "%s: cannot map", path);
+	*base = map;
+	*size = (size_t)st.st_size;
+	return 0;
+}
+
+void
+file_unmap(uint8_t *base, size_t size)
+{
+	if (base)
+		munmap(base, size);
 }
 
 int

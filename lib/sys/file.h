@@ -6,6 +6,7 @@
 #define VQA_SYS_FILE_H
 
 #include <stddef.h>
+#include <stdint.h>
 
 #include "sys/err.h"
 
@@ -26,6 +27,9 @@ int new_file_discard(struct new_file *file);
 
 /* All of a file, malloc'd, with room for one more byte; -1 if it has over `most` bytes. `kind` is for that message. */
 int file_read(char **out, size_t *n, const char *path, size_t most, const char *kind, struct err *err);
+/* A regular file's bytes, read-only, private; an empty file has none, *base NULL. */
+int file_map(uint8_t **base, size_t *size, const char *path, struct err *err);
+void file_unmap(uint8_t *base, size_t size);
 /* A new file without a name, in TMPDIR or /tmp; its descriptor, or -1. */
 int file_nameless(struct err *err);
 

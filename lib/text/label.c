@@ -11,24 +11,31 @@
 #include <unistd.h>
 
 #include "ckpt/checkpoint.h"
-#include "ckpt/image.h"
+#include "ckpt/state.h"
 #include "stream/schema.h"
 #include "text/normal.h"
 
 /*
- * A safetensors file begins with the length of its header, 8 bytes little endian, which lies inside the file; of a text those bytes are
- * a number that no file reaches.
+ * A safetensors file begins with the length of its header, 8 bytes little endian, which lies inside the file; of a text those bytes
+ * are a number that no file reaches. A .pth has bytes below a tab there, which no text has.
  */
 static bool
 is_text(const char *name)
 {
 	int fd = open(name, O_RDONLY | O_CLOEXEC);
-	uint64_t length = 0;
+	unsigned char bytes[8] = "";
+	uint64_t length;
 	struct stat st;
-	bool text = fd >= 0 && fstat(fd, &st) == 0 && !S_ISDIR(st.st_mode) &&
-	            (!S_ISREG(st.st_mode) || pread(fd, &length, sizeof length, 0) < (ssize_t)sizeof length ||
-	             length > (uint64_t)st.st_size);
+	ssize_t n = 0;
+	bool text = fd >= 0 && fstat(fd, &st) == 0 && !S_ISDIR(st.st_mode);
 
+	if (text && S_ISREG(st.st_mode))
+		n = pread(fd, bytes, sizeof bytes, 0);
+	memcpy(&length, bytes, sizeof length);
+	if (n == (ssize_t)sizeof bytes && length <= (uint64_t)st.st_size)
+		text = false;
+	for (ssize_t i = 0; i < n; i++)
+		text = text && bytes[i] >= '\t';
 	if (fd >= 0)
 		close(fd);
 	return text;
@@ -45,7 +52,7 @@ answer_list_open(struct config *list, const char *name, struct err *err)
 	*list = (struct config){ 0 };
 	if (is_text(name))
 		return config_read_answers(list, name, err);
-	if (checkpoint_path(path, sizeof path, name, err) || image_open(&image, path, err))
+	if (checkpoint_path(path, sizeof path, name, err) || state_open(&image, path, err))
 		return -1;
 	config = image_meta(&image, "vqa.config");
 	answers = image_meta(&image, "vqa.answers");

@@ -5,6 +5,7 @@
 #include "ckpt/config.h"
 #include "ckpt/image.h"
 #include "ckpt/names.h"
+#include "ckpt/weights.h"
 #include "fuzz.h"
 
 static void
@@ -29,6 +30,35 @@ read_tensors(const struct image *image)
 }
 
 static void
+say_nothing(const char *fmt, ...)
+{
+	must(fmt[0] != 0);
+}
+
+/* As a state dict of a model of these sizes. */
+static void
+bind_weights(const struct state_names *names, const struct config *cfg)
+{
+	struct params params;
+	struct weights weights;
+	struct err err = { "" };
+
+	must(!params_make(&params, cfg, &err));
+	if (!weights_bind(&weights, &params, names, NULL, &err)) {
+		must((size_t)(weights.loaded + weights.unused_n) == names->n);
+		if (weights_check_missing(&weights, WEIGHTS_BERT, &err))
+			must_say(err.text);
+		if (weights_check_unused(&weights, &err))
+			must_say(err.text);
+		weights_report(&weights, "x", say_nothing);
+		weights_release(&weights);
+	} else {
+		must_say(err.text);
+	}
+	params_release(&params);
+}
+
+static void
 read_configs(const struct image *image)
 {
 	struct err err = { "" };
@@ -37,8 +67,11 @@ read_configs(const struct image *image)
 
 	if (!state_names_make(&names, image, &err)) {
 		config_default(&cfg);
-		if (!config_from_names(&cfg, &names, 4, &err))
-			must(cfg.hidden >= 1 && cfg.answers_n >= 1);
+		if (!config_from_names(&cfg, &names, 4, &err)) {
+			must(cfg.hidden >= 1 && cfg.answers_n >= 0);
+			if (!config_check(&cfg, &err))
+				bind_weights(&names, &cfg);
+		}
 		state_names_release(&names);
 	}
 	if (image_meta(image, "vqa.config") &&

@@ -14,6 +14,7 @@
 
 #include <cmocka.h>
 
+#include "ckpt/answer_table.h"
 #include "ckpt/checkpoint.h"
 #include "ckpt/names.h"
 
@@ -143,8 +144,9 @@ test_names(void **state)
 		{ "module.logit_fc.0.weight", "logit_fc.0.weight", 1 },
 		{ "module.module.a", "a", 1 },
 		{ "lxrt_encoder.model.module.bert.x", "lxrt_encoder.model.bert.x", 1 },
-		{ "encoder.layer.module_list.0.a", "encoder.layer.0.a", 1 },
-		{ "encoder.x_layers.module_list.11.a", "encoder.x_layers.11.a", 1 },
+		{ "lxrt_encoder.model.bert.encoder.layer.module_list.0.a", "lxrt_encoder.model.bert.encoder.layer.0.a",
+		  1 },
+		{ "x_layers.module_list.11.a", "x_layers.11.a", 1 },
 		{ "submodule.a", "submodule.a", 1 },
 		{ "a.modules.b", "a.modules.b", 1 },
 		{ "", "", 1 },
@@ -154,8 +156,23 @@ test_names(void **state)
 		{ "att.entmax_alpha.alpha_chooser", "att.entmax_alpha.alpha_chooser", 0 },
 		{ "att.adaptive_span.mask_template_1", "att.adaptive_span.mask_template_1", 0 },
 		{ "att.adaptive_span.current_val", "att.adaptive_span.current_val", 1 },
+		{ "module.bert.encoder.layer.0.a", "lxrt_encoder.model.bert.encoder.layer.0.a", 1 },
+		{ "lxmert.encoder.visn_fc.box_fc.bias", "lxrt_encoder.model.bert.encoder.visn_fc.box_fc.bias", 1 },
+		{ "encoder.layer.0.a", "lxrt_encoder.model.bert.encoder.layer.0.a", 1 },
+		{ "pooler.dense.bias", "lxrt_encoder.model.bert.pooler.dense.bias", 1 },
+		{ "bert.bert.a", "lxrt_encoder.model.bert.bert.a", 1 },
+		{ "bert", "bert", 1 },
+		{ "roberta.pooler.dense.bias", "roberta.pooler.dense.bias", 1 },
+		{ "embeddings.LayerNorm.gamma", "lxrt_encoder.model.bert.embeddings.LayerNorm.weight", 1 },
+		{ "bert.embeddings.LayerNorm.beta", "lxrt_encoder.model.bert.embeddings.LayerNorm.bias", 1 },
+		{ "gamma.betas", "gamma.betas", 1 },
+		{ "module.answer_head.logit_fc.3.weight", "logit_fc.3.weight", 1 },
+		{ "answer_head.weight", "answer_head.weight", 1 },
+		{ "cls.predictions.bias", "cls.predictions.bias", 1 },
+		{ "bert.embeddings.position_ids", "lxrt_encoder.model.bert.embeddings.position_ids", 0 },
+		{ "embeddings.token_type_ids", "lxrt_encoder.model.bert.embeddings.token_type_ids", 0 },
 	};
-	char out[TENSOR_NAME], longest[TENSOR_NAME];
+	char out[NAME_OURS], longest[TENSOR_NAME];
 
 	(void)state;
 	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -166,6 +183,89 @@ test_names(void **state)
 	longest[sizeof longest - 1] = '\0';
 	assert_int_equal(name_ours(out, longest), 1);
 	assert_string_equal(out, longest);
+	/* One that becomes longer. */
+	memcpy(longest, "pooler.", 7);
+	memcpy(longest + sizeof longest - 7, ".gamma", 7);
+	assert_int_equal(name_ours(out, longest), 1);
+	assert_int_equal(strlen(out), sizeof longest - 1 + strlen("lxrt_encoder.model.bert.") + 1);
+	assert_string_equal(out + strlen(out) - 8, "x.weight");
+	assert_true(name_pretraining("cls.predictions.bias") && name_pretraining("obj_predict_head.a"));
+	assert_false(name_pretraining("cls") || name_pretraining("logit_fc.0.bias"));
+}
+
+/* What the reference's convert_ans makes of them, by its own code. */
+static void
+test_answer_form(void **state)
+{
+	static const struct {
+		const char *answer, *form;
+	} cases[] = {
+		{ "", "" },
+		{ "yes", "yes" },
+		{ "Yes", "yes" },
+		{ " yes", " yes" },
+		{ "yes ", "yes " },
+		{ "yes.", "yes" },
+		{ "yes .", "yes" },
+		{ "  yes .", "yes" },
+		{ "yes..", "yes." },
+		{ "yes. ", "yes. " },
+		{ ".", "" },
+		{ "..", "." },
+		{ ". .", "." },
+		{ "a", "a" },
+		{ "a ", "" },
+		{ "a.", "a" },
+		{ "a man", "man" },
+		{ "the  man", "man" },
+		{ "A Man.", "man" },
+		{ "an apple", "apple" },
+		{ "a an the dog", "dog" },
+		{ "the a dog", "a dog" },
+		{ "a the dog", "dog" },
+		{ "an a dog", "a dog" },
+		{ "the the dog", "the dog" },
+		{ "a  an\tapple", "an\tapple" },
+		{ "theater", "theater" },
+		{ "another", "another" },
+		{ "One", "1" },
+		{ "one.", "1" },
+		{ "a one", "1" },
+		{ "one two", "one two" },
+		{ "ten", "10" },
+		{ "eleven", "eleven" },
+		{ "TEN .", "10" },
+		{ "Grey", "gray" },
+		{ "grey cat", "grey cat" },
+		{ "the grey", "gray" },
+		{ "a grey.", "gray" },
+		{ "10", "10" },
+		{ "caf\303\211", "caf\303\251" },
+		{ "\303\211T\303\211.", "\303\251t\303\251" },
+		{ "\342\204\252elvin", "kelvin" },
+		{ "\302\240a dog\302\240.", "dog" },
+		{ "a \343\200\200dog", "dog" },
+		{ "\342\200\203the dog.", "dog" },
+		{ "a man and a dog", "man and a dog" },
+		{ "thE ONE.", "1" },
+		{ "A.", "a" },
+		{ "a .", "a" },
+		{ "an .", "an" },
+		{ "three.", "3" },
+		{ "\316\224\316\243\317\211", "\316\264\317\203\317\211" },
+		{ "a\tdog", "a\tdog" },
+		{ "\034yes.", "yes" },
+		{ "\302\205yes\302\205.", "yes" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		char *form = answer_form(cases[i].answer);
+
+		assert_non_null(form);
+		assert_string_equal(form, cases[i].form);
+		free(form);
+	}
 }
 
 static void
@@ -319,10 +419,9 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_config),       cmocka_unit_test(test_plain_answers),
-		cmocka_unit_test(test_bounds),       cmocka_unit_test(test_names),
-		cmocka_unit_test(test_types),        cmocka_unit_test(test_image),
-		cmocka_unit_test(test_image_faults), cmocka_unit_test(test_checkpoint),
+		cmocka_unit_test(test_config), cmocka_unit_test(test_plain_answers), cmocka_unit_test(test_bounds),
+		cmocka_unit_test(test_names),  cmocka_unit_test(test_answer_form),   cmocka_unit_test(test_types),
+		cmocka_unit_test(test_image),  cmocka_unit_test(test_image_faults),  cmocka_unit_test(test_checkpoint),
 	};
 
 	return cmocka_run_group_tests_name("ckpt", tests, setup, teardown);
