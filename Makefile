@@ -9,7 +9,7 @@ BUILD = build
 # Everything that a fresh Debian 12 needs, in one place: to build and run, to fetch the data, to test.
 PACKAGES_BUILD = gcc g++ make pkg-config libc6-dev libdnnl-dev libgomp1 libmsgpack-dev liblmdb-dev libjansson-dev libutf8proc-dev libpng-dev zlib1g-dev
 PACKAGES_RUN = jq gnuplot-nox curl unzip ca-certificates python3-pip
-PACKAGES_CHECK = bats git libcmocka-dev mandoc shellcheck clang clang-format libclang-rt-14-dev python3-msgpack procps
+PACKAGES_CHECK = bats git libcmocka-dev mandoc shellcheck clang clang-format libclang-rt-14-dev python3-msgpack procps zsh chromium
 PACKAGES = $(PACKAGES_BUILD) $(PACKAGES_RUN) $(PACKAGES_CHECK)
 
 CC = gcc
@@ -23,7 +23,7 @@ CPU_CFLAGS = -O3 -fopenmp -fno-math-errno -fno-trapping-math
 LIB_LDLIBS = -lmsgpackc -llmdb -lz -ljansson -lutf8proc -lpng -lpthread -ldl -lm
 CPU_LDLIBS = -fopenmp -ldnnl -lm
 
-LIB_SRC = $(wildcard lib/sys/*.c lib/stream/*.c lib/text/*.c lib/feat/*.c lib/ckpt/*.c lib/model/*.c lib/train/*.c lib/op/*.c)
+LIB_SRC = $(wildcard lib/sys/*.c lib/stream/*.c lib/text/*.c lib/feat/*.c lib/ckpt/*.c lib/model/*.c lib/train/*.c lib/op/*.c lib/report/*.c)
 CPU_SRC = $(wildcard lib/op/cpu/*.c)
 PROGRAMS = $(patsubst cmd/%.c,%,$(wildcard cmd/*.c))
 LIB_OBJ = $(LIB_SRC:%.c=$(BUILD)/%.o)
@@ -38,7 +38,7 @@ PAGES = $(wildcard man/*.[157])
 VARIANTS = softmax sparse adaptive adaptive-sparse layerdrop
 PIPELINES = $(VARIANTS:%=train-%) $(VARIANTS:%=test-%) table
 
-.PHONY: all clean deps deps-run data bench install
+.PHONY: all clean deps deps-run data bench completions install
 .PHONY: check check-built test-programs check-style check-sanitize fuzz fuzz-run fuzzers
 .PHONY: $(PIPELINES:%=pipelines/%) data/vqa2
 .DELETE_ON_ERROR:
@@ -171,13 +171,30 @@ bench: deps
 	$(MAKE) all
 	tests/bench
 
-# --- Installation.
-install: all
-	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/pkgconfig $(DESTDIR)$(PREFIX)/share/vqa
+# --- Installation. The programs print their shells' completions themselves.
+BASH_COMPLETIONS = $(PROGRAMS:%=$(BUILD)/completions/bash/%)
+ZSH_COMPLETIONS = $(PROGRAMS:%=$(BUILD)/completions/zsh/_%)
+SHARE = $(DESTDIR)$(PREFIX)/share
+
+completions: $(BASH_COMPLETIONS) $(ZSH_COMPLETIONS)
+
+$(BUILD)/completions/bash/%: $(BIN)/%
+	@mkdir -p $(@D)
+	$< --completion bash >$@
+
+$(BUILD)/completions/zsh/_%: $(BIN)/%
+	@mkdir -p $(@D)
+	$< --completion zsh >$@
+
+install: all completions
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/pkgconfig $(SHARE)/vqa
+	install -d $(SHARE)/bash-completion/completions $(SHARE)/zsh/site-functions
 	install -m 755 $(PROGRAMS:%=$(BIN)/%) $(DESTDIR)$(PREFIX)/bin
 	install -m 755 $(LIBDIR)/libvqa.so $(LIBDIR)/libvqa-cpu.so $(DESTDIR)$(PREFIX)/lib
-	install -m 644 lib/text/bert-base-uncased-vocab.txt $(DESTDIR)$(PREFIX)/share/vqa
-	for page in $(PAGES); do install -D -m 644 $$page $(DESTDIR)$(PREFIX)/share/man/man$${page##*.}/$${page##*/} || exit 1; done
+	install -m 644 lib/text/bert-base-uncased-vocab.txt $(SHARE)/vqa
+	install -m 644 $(BASH_COMPLETIONS) $(SHARE)/bash-completion/completions
+	install -m 644 $(ZSH_COMPLETIONS) $(SHARE)/zsh/site-functions
+	for page in $(PAGES); do install -D -m 644 $$page $(SHARE)/man/man$${page##*.}/$${page##*/} || exit 1; done
 	printf 'Name: vqa\nDescription: adaptive transformers for visual question answering\nVersion: %s\nLibs: -L%s/lib -lvqa\n' \
 		'$(VERSION)' '$(PREFIX)' >$(DESTDIR)$(PREFIX)/lib/pkgconfig/vqa.pc
 

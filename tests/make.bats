@@ -44,6 +44,10 @@ fake_system() {
 	there/usr/bin/vqa-tokenize -q 'what?' -i 0 | there/usr/bin/vqa-featload features.tsv | there/usr/bin/vqa-forward tiny |
 		there/usr/bin/vqa-submit | jq -e 'length == 1'
 	diff <(cd "$ROOT/man" && ls ./*.[157] | sed 's:^\./::') <(cd there/usr/share/man && find . -type f | sed 's:.*/::' | sort)
+	for program in $(programs); do
+		there/usr/bin/$program --completion bash | diff - there/usr/share/bash-completion/completions/$program
+		there/usr/bin/$program --completion zsh | diff - there/usr/share/zsh/site-functions/_$program
+	done
 	grep -qx 'Name: vqa' there/usr/lib/pkgconfig/vqa.pc
 	ldd there/usr/bin/vqa-forward | grep -q "$PWD/there/usr/bin/../lib/libvqa.so"
 }

@@ -2,10 +2,6 @@
 # The pages say of the programs what the programs say of themselves, and their examples do what they show.
 load helper
 
-programs() {
-	basename -s .c "$ROOT"/cmd/*.c
-}
-
 # unroff: literal text as it is printed.
 unroff() {
 	sed 's/\\&//g; s/\\e/\\/g'
@@ -47,15 +43,122 @@ section() {
 @test "the options of each page are those that -h prints, short and long, in its order" {
 	for program in $(programs); do
 		page=$ROOT/man/$program.1
-		$program -h | sed -nE 's/^ +((-., )?--[a-z0-9-]+)( [A-Z][A-Z,\/]*)?  *.*/\1\3/p' | grep -vxE -- '-h, --help|--version' >help || true
-		sed -nE '/^\.It Fl/ { s/^\.It Fl (.) , -/-\1, --/; s/^\.It Fl -/--/; s/ Ar / /; p }' "$page" | diff help -
+		options $program | head -n -3 >help
+		sed -nE '/^\.It Fl/ { s/^\.It Fl (.) , -/-\1, --/; s/^\.It Fl /-/; s/ Ar / /; p }' "$page" | diff help -
 	done
 }
 
-# examples PAGE: the lines of its EXAMPLES.
+# item PAGE OPTION: what the page says of an option, in one line.
+item() {
+	awk -v option="$2" '
+		/^\.(It|El)/ { here = 0 }
+		/^\.It Fl/ {
+			sub(/^\.It Fl /, "-"); sub(/ , -/, ", --"); sub(/ Ar /, " ")
+			here = $0 == option
+			next
+		}
+		here' "$1" | sed 's/^\.[A-Z][a-z] //' | tr '\n' ' ' | sed 's/ \([,.;]\)/\1/g'
+}
+
+# each_option TEST: of every program, with $program, $page, $option as in -h, its $help there and its $item in the page. All that
+# fail are told.
+each_option() {
+	local failed=
+	for program in $(programs); do
+		page=$ROOT/man/$program.1
+		options $program >options
+		[ -s options ]
+		while read -r option; do
+			help=$($program -h | sed 's/^ *//' | awk -v option="$option" 'index($0, option) == 1 { print substr($0, length(option) + 1) }')
+			item=$(item "$page" "$option")
+			[ "$help" ] && [ "$item" ] && "$@" && continue
+			printf '%s: %s\n-h: %s\npage: %s\n' $program "$option" "$help" "$item"
+			failed=1
+		done < <(head -n -3 options)
+	done
+	[ -z "$failed" ]
+}
+
+# "(128)" and "128 by default", "(required)" and "is required". A number is in the page; other defaults are the same where both state
+# one, but what takes several words may be said in others.
+same_default() {
+	local default
+	default=$(sed -nE 's/.* \((.*)\)$/\1/p' <<<"$help")
+	case $default in
+	'' | *' '*) ;;
+	required) [[ $item == *' is required.'* ]] ;;
+	*)
+		[[ $default != [0-9]* && $item != *'y default'* ]] ||
+			grep -qE "(^|[ ;])$default(, [^.;]*,)? by default[.,]|y default $default[.,]" <<<"$item"
+		;;
+	esac
+}
+
+@test "the defaults that -h tells are those of the page" {
+	each_option same_default
+}
+
+# What a program says of an argument that it does not take: refusal FORM…
+refusal() {
+	{ $program "$@" || true; } 2>&1 >/dev/null </dev/null
+}
+
+# The words that an option takes are all in the page; the range of a number is the page's, where it has one.
+same_values() {
+	local form words range low high
+	form=$(sed -E 's/^-., //; s/ .*//' <<<"$option")
+	words=$(refusal $form 'no such word' | sed -n 's/.* is not one of //p')
+	for word in ${words//|/ }; do
+		grep -qE "(^| )$word([ ,.;]|\$)" <<<"$item" || return 1
+	done
+	range=$(refusal $form 'no number' | sed -nE 's/.* is not a (whole )?number from (.*) to (.*)/\2 \3/p')
+	read -r low high < <(sed -nE 's/.*[^0-9.^-]([0-9][0-9.^]*) to ([0-9][0-9.^]*[0-9]).*/\1 \2/p' <<<" $item") || return 0
+	[ -z "$range" ] || [ "$range" = "$low $high" ] || [ "$range" = "$low $((${high/^/**}))" ]
+}
+
+@test "the words that an option takes, and its bounds, are those of the page" {
+	each_option same_values
+}
+
+@test "every program's page has its sections, and is named in vqa(7) and in the README" {
+	for program in $(programs); do
+		for name in NAME SYNOPSIS DESCRIPTION 'EXIT STATUS' EXAMPLES 'SEE ALSO'; do
+			grep -qx "\.Sh $name" "$ROOT/man/$program.1" || { echo "$program.1: $name"; return 1; }
+		done
+		grep -qx "\.It Xr $program 1" "$ROOT/man/vqa.7" || { echo "vqa(7): $program"; return 1; }
+		grep -q "(man/$program.1)" "$ROOT/README.md" || { echo "README: $program"; return 1; }
+	done
+	for page in "$ROOT"/man/*.[57]; do
+		grep -q "(man/${page##*/})" "$ROOT/README.md" || { echo "README: $page"; return 1; }
+	done
+}
+
+@test "vqa-pipelines(7) names every pipeline, and every setting with its default" {
+	page=$ROOT/man/vqa-pipelines.7
+	unset MAKEFLAGS MFLAGS MAKELEVEL
+	for name in $(make -s -C "$ROOT" --eval 'names: ; @echo $(PIPELINES)' names) ask; do
+		grep -q "$name" "$page" || { echo "$name"; return 1; }
+		[ -x "$ROOT/pipelines/$name" ]
+	done
+	grep -ohE '\$\{[A-Z_]+:-[^}]*\}' "$ROOT"/pipelines/* | sed -E 's/^..([A-Z_]+):-(.*)\}$/\1 \2/' | sort -u >settings
+	[ "$(wc -l <settings)" -gt 5 ]
+	# Those of other data are told before the list.
+	others=$(sed -n '/^\.Sh ENVIRONMENT/,/^\.Bl/p' "$page")
+	while read -r name default; do
+		item=$(awk -v name="$name" '
+			/^\.(It|El)/ { here = 0 }
+			/^\.It Ev/ { for (i = 3; i <= NF; i++) here = here || $i == name; next }
+			here' "$page" | sed 's/^\.[A-Z][a-z] //; s/^Ql //' | tr '\n' ' ')
+		[ "$item" ] || { echo "$name is not there"; return 1; }
+		[[ $default == *'$'* || "$others $item" == *"$default"* ]] || { echo "$name: $default, but: $item"; return 1; }
+	done <settings
+}
+
+# examples PAGE: the lines of its EXAMPLES and COOKBOOK, but for blocks that do not begin with a prompt.
 examples() {
-	awk '/^\.Sh / { inside = $2 == "EXAMPLES" }
+	awk '/^\.Sh / { inside = $2 == "EXAMPLES" || $2 == "COOKBOOK" }
 		/^\.Ed/ { block = 0 }
+		block == 1 { block = /^\$ / ? 2 : 0 }
 		inside && block
 		/^\.Bd -literal/ { block = 1 }' "$1" | unroff
 }
@@ -86,7 +189,7 @@ run_examples() {
 			want+=$line$'\n'
 		fi
 	done
-	[ -n "$command" ] && printf '%s' "$want" | shows "$command"
+	[ -z "$command" ] || printf '%s' "$want" | shows "$command"
 }
 
 @test "the examples of every page" {

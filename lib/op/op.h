@@ -53,7 +53,7 @@ struct embedding {
 	int D;
 };
 
-/* dword (V, D), dposition (P, D): added. Row 0 of either gets nothing (padding_idx 0 in the reference's lxrt/modeling.py). */
+/* dword (V, D), dposition (P, D): added. Row 0 of either gets nothing (padding_idx 0 in the reference's models/lxmert_adaptive.py). */
 struct embedding_backward {
 	float *dword, *dposition;
 	struct rows rows;

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "sys/completion.h"
 #include "sys/die.h"
 
 int
@@ -40,6 +41,18 @@ parse_real(const char *text, double low, double high, double *out)
 	*out = value;
 	return 0;
 }
+
+static int help, version;
+static const char *shell;
+
+/* What every program has. */
+static const struct opt common[] = {
+	{ 'h', "help", OPT_FLAG, &help, NULL, "print this and exit" },
+	{ 0, "completion", OPT_WORD(COMPLETION_SHELLS), &shell, "SHELL",
+	  "print what completes options in bash or zsh, and exit" },
+	{ 0, "version", OPT_FLAG, &version, NULL, "print the version and exit" },
+	{ 0 },
+};
 
 static void
 print_form(const struct opt *o)
@@ -78,8 +91,8 @@ print_usage(const struct program *program)
 	printf("%s%s\n%s\n\n", *program->operands ? " " : "", program->operands, program->summary);
 	for (const struct opt *o = program->opts; o->letter || o->name; o++)
 		print_form(o);
-	printf("  %-26s %s\n", "-h, --help", "print this and exit");
-	printf("  %-26s %s\n", "--version", "print the version and exit");
+	for (const struct opt *o = common; o->letter || o->name; o++)
+		print_form(o);
 }
 
 static int
@@ -91,6 +104,17 @@ is_word(const char *words, const char *text)
 		if (n && !strncmp(w, text, n) && (w[n] == '|' || !w[n]))
 			return 1;
 	return 0;
+}
+
+static void
+texts_add(struct texts *texts, const char *text)
+{
+	char **more = realloc(texts->text, ((size_t)texts->n + 1) * sizeof *more);
+
+	if (!more)
+		die_words("out of memory");
+	texts->text = more;
+	texts->text[texts->n++] = (char *)text;
 }
 
 static void
@@ -112,6 +136,9 @@ take(const struct opt *o, const char *form, const char *text)
 	case OPT_T_TEXT:
 		*(const char **)o->value = text;
 		break;
+	case OPT_T_LIST:
+		texts_add(o->value, text);
+		break;
 	case OPT_T_WORD:
 		if (!is_word(o->words, text))
 			die_usage("option %s: '%s' is not one of %s", form, text, o->words);
@@ -123,18 +150,24 @@ take(const struct opt *o, const char *form, const char *text)
 static const struct opt *
 find_letter(const struct program *program, char letter)
 {
-	for (const struct opt *o = program->opts; o->letter || o->name; o++)
-		if (o->letter == letter)
-			return o;
+	const struct opt *const tables[] = { program->opts, common };
+
+	for (int t = 0; t < 2; t++)
+		for (const struct opt *o = tables[t]; o->letter || o->name; o++)
+			if (o->letter == letter)
+				return o;
 	return NULL;
 }
 
 static const struct opt *
 find_name(const struct program *program, const char *name, size_t n)
 {
-	for (const struct opt *o = program->opts; o->letter || o->name; o++)
-		if (o->name && strlen(o->name) == n && !strncmp(o->name, name, n))
-			return o;
+	const struct opt *const tables[] = { program->opts, common };
+
+	for (int t = 0; t < 2; t++)
+		for (const struct opt *o = tables[t]; o->letter || o->name; o++)
+			if (o->name && strlen(o->name) == n && !strncmp(o->name, name, n))
+				return o;
 	return NULL;
 }
 
@@ -185,6 +218,22 @@ parse_letters(const struct program *program, int argc, char **argv, int *i)
 	}
 }
 
+/* The common options end the program as soon as they are read. */
+static void
+print_and_exit(const struct program *program)
+{
+	if (help)
+		print_usage(program);
+	else if (version)
+		printf("%s %s\n", program->name, VQA_VERSION);
+	else if (shell)
+		completion_print(shell, program, common);
+	else
+		return;
+	close_stdout();
+	exit(0);
+}
+
 int
 opt_parse(const struct program *program, int argc, char **argv)
 {
@@ -196,20 +245,11 @@ opt_parse(const struct program *program, int argc, char **argv)
 			i++;
 			break;
 		}
-		if (!strcmp(argv[i], "-h") || !strcmp(argv[i], "--help")) {
-			print_usage(program);
-			close_stdout();
-			exit(0);
-		}
-		if (!strcmp(argv[i], "--version")) {
-			printf("%s %s\n", program->name, VQA_VERSION);
-			close_stdout();
-			exit(0);
-		}
 		if (argv[i][1] == '-')
 			parse_long(program, argc, argv, &i);
 		else
 			parse_letters(program, argc, argv, &i);
+		print_and_exit(program);
 	}
 	if (argc - i < program->least)
 		die_usage("too few operands: found %d, expected %s; see %s --help", argc - i, program->operands,

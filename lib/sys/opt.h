@@ -1,5 +1,5 @@
 /*
- * One table of options yields the parser, -h, and the check of the page's SYNOPSIS.
+ * One table of options yields the parser, -h, the completions of shells, and the check of the page's SYNOPSIS.
  *
  *     static const struct opt opts[] = {
  *             { 'b', "batch", OPT_INT(1, 4096), &batch, "N", "questions a batch (128)" },
@@ -9,8 +9,8 @@
  *     static const struct program program = { "vqa-forward", "CKPT", "answer questions", opts, 1, 1 };
  *
  * Long options take "--name VALUE" or "--name=VALUE", short ones "-b N" or "-bN"; flags may be grouped; "--" ends them.
- * -h/--help prints the usage to stdout and exits 0 (1 if stdout is full), --version likewise. Every wrong use is one
- * line on stderr and exit status 2.
+ * -h/--help prints the usage to stdout and exits 0 (1 if stdout is full), --version and --completion likewise. Every wrong
+ * use is one line on stderr and exit status 2.
  */
 #ifndef VQA_SYS_OPT_H
 #define VQA_SYS_OPT_H
@@ -23,7 +23,13 @@ enum opt_type {
 	OPT_T_INT,  /* int64_t *: within [low, high] */
 	OPT_T_REAL, /* double *: finite, within [low, high] */
 	OPT_T_TEXT, /* const char ** */
+	OPT_T_LIST, /* struct texts *: as many as the option is given times */
 	OPT_T_WORD, /* const char **: one of the words in `words`, "a|b|c" */
+};
+
+struct texts {
+	char **text; /* (n): argv's own */
+	int n;
 };
 
 struct opt {
@@ -33,7 +39,7 @@ struct opt {
 	double low, high;
 	const char *words;
 	void *value;
-	const char *arg; /* the argument's name in the usage line; NULL for a flag */
+	const char *arg; /* its name in the usage line; NULL for a flag. Shells complete FILE, NAME and DIR */
 	const char *help;
 };
 
@@ -41,6 +47,7 @@ struct opt {
 #define OPT_INT(low, high) OPT_T_INT, (low), (high), NULL
 #define OPT_REAL(low, high) OPT_T_REAL, (low), (high), NULL
 #define OPT_TEXT OPT_T_TEXT, 0, 0, NULL
+#define OPT_LIST OPT_T_LIST, 0, 0, NULL
 #define OPT_WORD(words) OPT_T_WORD, 0, 0, (words)
 
 struct program {
