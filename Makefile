@@ -9,7 +9,7 @@ BUILD = build
 # Everything that a fresh Debian 12 needs, in one place: to build and run, to fetch the data, to test.
 PACKAGES_BUILD = gcc g++ make pkg-config libc6-dev libdnnl-dev libgomp1 libmsgpack-dev liblmdb-dev libjansson-dev libutf8proc-dev libpng-dev zlib1g-dev
 PACKAGES_RUN = jq gnuplot-nox unzip ca-certificates python3-pip
-PACKAGES_CHECK = bats git libcmocka-dev mandoc shellcheck clang clang-format libclang-rt-14-dev python3-msgpack procps zsh
+PACKAGES_CHECK = bats git libcmocka-dev mandoc shellcheck clang clang-format libclang-rt-14-dev python3-msgpack procps zsh chromium
 PACKAGES = $(PACKAGES_BUILD) $(PACKAGES_RUN) $(PACKAGES_CHECK)
 
 CC = gcc
@@ -23,7 +23,7 @@ CPU_CFLAGS = -O3 -fopenmp -fno-math-errno -fno-trapping-math
 LIB_LDLIBS = -lmsgpackc -llmdb -lz -ljansson -lutf8proc -lpng -lpthread -ldl -lm
 CPU_LDLIBS = -fopenmp -ldnnl -lm
 
-LIB_SRC = $(wildcard lib/sys/*.c lib/stream/*.c lib/text/*.c lib/feat/*.c lib/ckpt/*.c lib/model/*.c lib/train/*.c lib/op/*.c)
+LIB_SRC = $(wildcard lib/sys/*.c lib/stream/*.c lib/text/*.c lib/feat/*.c lib/ckpt/*.c lib/model/*.c lib/train/*.c lib/op/*.c lib/report/*.c)
 CPU_SRC = $(wildcard lib/op/cpu/*.c)
 PROGRAMS = $(patsubst cmd/%.c,%,$(wildcard cmd/*.c))
 LIB_OBJ = $(LIB_SRC:%.c=$(BUILD)/%.o)

@@ -458,7 +458,10 @@ step(struct pickle *p, struct err *err)
 	int bytes;
 
 	if (p->at == p->end)
-		return err_set(err, "byte %zu: the pickle ends before its stop", p->at);
+		return err_set(err, "byte %zu: %s", p->at,
+		               p->end - p->begin < PICKLE_MOST
+		                       ? "the pickle ends before its stop"
+		                       : "over 8 MiB of pickle, expected less for a state dict");
 	p->opcode_at = p->at;
 	p->opcode = p->bytes[p->at++];
 	if (!opcodes[p->opcode].run)

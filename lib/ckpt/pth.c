@@ -12,7 +12,7 @@
 #include "sys/little.h"
 #include "sys/utf8.h"
 
-enum { KEY_MOST = 64, PROTOCOL = 1001, COPY_ALIGN = 8 };
+enum { KEY_MOST = 64, PROTOCOL = 1001, COPY_ALIGN = 8, COPIES_MOST = 4 };
 static const uint8_t magic[10] = { 0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19 };
 
 /* A tensor that is not row by row: elements of `size` bytes, which are `stride` of them apart. */
@@ -20,6 +20,13 @@ struct pth_view {
 	size_t from, to, size;
 	int dims;
 	int64_t shape[TENSOR_DIMS], stride[TENSOR_DIMS];
+};
+
+/* What the tensors of a file are read from. */
+struct source {
+	const struct pickle *pickle;
+	const struct storages *storages;
+	size_t size, behind;
 };
 
 int
@@ -79,22 +86,25 @@ read_sizes(int64_t out[TENSOR_DIMS], int *n, const char *what, const struct pick
 	return 0;
 }
 
-/* How many elements there are, and how many of the storage are from its first to its last. */
+/* How many elements there are, and how many of the storage are from its first to its last. A size of 0 hides no large one. */
 static int
 measure(int64_t *n, int64_t *reach, const struct pth_view *view, struct err *err)
 {
 	int64_t step;
+	int empty = 0;
 
 	*n = 1;
 	*reach = 1;
-	for (int i = 0; i < view->dims; i++)
-		if (!view->shape[i])
-			*n = *reach = 0;
-	for (int i = 0; *n && i < view->dims; i++)
-		if (__builtin_mul_overflow(*n, view->shape[i], n) ||
-		    __builtin_mul_overflow(view->shape[i] - 1, view->stride[i], &step) ||
+	for (int i = 0; i < view->dims; i++) {
+		int64_t size = view->shape[i] ? view->shape[i] : 1;
+
+		if (__builtin_mul_overflow(*n, size, n) || __builtin_mul_overflow(size - 1, view->stride[i], &step) ||
 		    __builtin_add_overflow(*reach, step, reach))
 			return err_set(err, "its shape and strides need more than 2^63 elements");
+		empty |= !view->shape[i];
+	}
+	if (empty)
+		*n = 0;
 	return 0;
 }
 
@@ -112,37 +122,45 @@ is_plain(const struct pth_view *view)
 	return 1;
 }
 
-/* Where the tensor's elements are, of a view whose shape and strides are read. */
+/* Its bytes go behind the file, and behind the copies before it. */
 static int
-place(struct pth *pth, struct tensor *t, struct pth_view *view, const struct storage *storage, int64_t offset,
-      size_t behind, size_t most, struct err *err)
+copy_later(struct pth *pth, struct tensor *t, struct pth_view *view, const struct source *source, struct err *err)
+{
+	size_t most = COPIES_MOST * source->size;
+
+	view->to = (pth->size + COPY_ALIGN - 1) / COPY_ALIGN * COPY_ALIGN;
+	if (t->bytes > most || view->to - source->behind > most - t->bytes)
+		return err_set(err, "tensors that are not row by row have more than %d times the %zu bytes of the file",
+		               COPIES_MOST, source->size);
+	t->offset = view->to;
+	pth->size = view->to + t->bytes;
+	pth->views[pth->views_n++] = *view;
+	return 0;
+}
+
+/* Where the elements are, of a tensor whose shape and strides are read. */
+static int
+place(struct tensor *t, struct pth_view *view, const struct storage *storage, int64_t offset, struct err *err)
 {
 	int64_t n, reach;
 	char name[80];
 
 	if (measure(&n, &reach, view, err))
 		return -1;
+	view->size = dtype_size(storage->dtype);
+	if (!n) { /* torch writes any offset then */
+		t->offset = storage->at;
+		return 0;
+	}
 	if (offset < 0 || offset > storage->count || reach > storage->count - offset)
 		return err_set(err, "its shape and strides need %lld elements from %lld on, but %s has %lld",
 		               (long long)reach, (long long)offset, storage_name(storage, name),
 		               (long long)storage->count);
-	view->size = dtype_size(storage->dtype);
-	view->from = storage->at + (size_t)offset * view->size;
-	t->offset = view->from;
-	if (!n || is_plain(view)) {
-		t->bytes = (size_t)n * view->size;
-		return 0;
-	}
 	if (n > storage->count)
 		return err_set(err, "it repeats elements: %lld of %lld in %s", (long long)n, (long long)storage->count,
 		               storage_name(storage, name));
+	view->from = t->offset = storage->at + (size_t)offset * view->size;
 	t->bytes = (size_t)n * view->size;
-	view->to = (pth->size ? pth->size : behind) + (-(pth->size ? pth->size : behind) & (COPY_ALIGN - 1));
-	if (t->bytes > most || view->to + t->bytes - behind > most)
-		return err_set(err, "tensors that are not row by row have more than the %zu bytes of the file", most);
-	t->offset = view->to;
-	pth->size = view->to + t->bytes;
-	pth->views[pth->views_n++] = *view;
 	return 0;
 }
 
@@ -171,12 +189,6 @@ tensor_args(const struct pickle *pickle, const struct value *value, struct err *
 	return NULL;
 }
 
-struct source {
-	const struct pickle *pickle;
-	const struct storages *storages;
-	size_t behind, size;
-};
-
 static int
 read_tensor(struct pth *pth, struct tensor *t, const struct source *source, const struct value *value, struct err *err)
 {
@@ -199,7 +211,9 @@ read_tensor(struct pth *pth, struct tensor *t, const struct source *source, cons
 	t->dtype = storage->dtype;
 	t->dims = view.dims;
 	memcpy(t->shape, view.shape, sizeof t->shape);
-	return place(pth, t, &view, storage, offset->integer, source->behind, source->size, err);
+	if (place(t, &view, storage, offset->integer, err))
+		return -1;
+	return t->bytes && !is_plain(&view) ? copy_later(pth, t, &view, source, err) : 0;
 }
 
 static int
@@ -405,11 +419,11 @@ pth_parse(struct pth *pth, const uint8_t *bytes, size_t size, size_t behind, str
 {
 	struct pickle pickle = { 0 };
 	struct storages storages = { 0 };
-	const struct source source = { &pickle, &storages, behind, size };
+	const struct source source = { &pickle, &storages, size, behind };
 	const struct value *state;
 	int bad;
 
-	*pth = (struct pth){ 0 };
+	*pth = (struct pth){ .size = behind };
 	bad = bytes[0] == 'P' ? read_zip(&pickle, &storages, bytes, size, err)
 	                      : read_legacy(&pickle, &storages, bytes, size, err);
 	if (!bad) {

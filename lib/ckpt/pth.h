@@ -8,7 +8,7 @@
  * The object is a state dict, that is a dict of tensors, or a dict that has one under "state_dict", "model_state_dict" or "model".
  *
  * A tensor that lies in its storage row by row is used where it is. Any other (a transposed one, say) is copied behind the file: the
- * copies together have at most as many bytes as the file, so nothing is allocated that the file only claims. Every storage has the
+ * copies together have at most four times the bytes of the file, so nothing is allocated that the file only claims. Every storage has the
  * size that the pickle says, every element of every tensor lies in its storage, and no name is there twice.
  */
 #ifndef VQA_CKPT_PTH_H
@@ -22,7 +22,7 @@ struct pth {
 	struct image image;     /* tensors, from the file's first byte; base is NULL */
 	struct pth_view *views; /* what is copied */
 	size_t views_n;
-	size_t size; /* with the copies; 0 without any */
+	size_t size; /* up to the last copy's end, if there are any */
 };
 
 /* By the first bytes. */

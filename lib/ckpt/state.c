@@ -36,7 +36,7 @@ open_pth(struct image *image, uint8_t *base, size_t size, struct err *err)
 
 	if (pth_parse(&pth, base, size, (size + page - 1) / page * page, err))
 		return -1;
-	if (pth.size) {
+	if (pth.views_n) {
 		if (widen(&base, size, pth.size, err)) {
 			pth_release(&pth);
 			return -1;

@@ -8,52 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const struct kind {
-	const char *name;
-	size_t layers; /* offset of their count in the configuration */
-} kinds[] = {
-	{ "self-language", offsetof(struct config, language) },
-	{ "self-vision", offsetof(struct config, vision) },
-	{ "cross-language", offsetof(struct config, cross) },
-	{ "cross-vision", offsetof(struct config, cross) },
-	{ "cross-self-language", offsetof(struct config, cross) },
-	{ "cross-self-vision", offsetof(struct config, cross) },
-};
-
-/* Whether word (n bytes) is a kind, or a kind's matrix of a layer that this model has. */
-static int
-is_matrix(const struct config *config, const char *word, size_t n)
-{
-	for (size_t k = 0; k < sizeof kinds / sizeof *kinds; k++) {
-		int layers = *(const int *)((const char *)config + kinds[k].layers);
-		char name[64];
-
-		if (strlen(kinds[k].name) == n && !memcmp(word, kinds[k].name, n))
-			return 1;
-		for (int i = 0; i < layers; i++)
-			if (snprintf(name, sizeof name, "%s.%d", kinds[k].name, i) == (int)n && !memcmp(word, name, n))
-				return 1;
-	}
-	return 0;
-}
-
-static int
-check_names(const struct config *config, const char *names, struct err *err)
-{
-	if (!strcmp(names, "all"))
-		return 0;
-	for (const char *word = names; word; word = strchr(word, ',') ? strchr(word, ',') + 1 : NULL) {
-		size_t n = strcspn(word, ",");
-
-		if (!is_matrix(config, word, n))
-			return err_set(
-				err,
-				"no attention '%.*s', expected all, self-language, self-vision, cross-language, "
-				"cross-vision, cross-self-language or cross-self-vision, or one of these with .LAYER",
-				(int)n, word);
-	}
-	return 0;
-}
+#include "model/kinds.h"
 
 int
 answers_open(struct answers *a, const struct config *config, int max, int top, int logits, const char *attention,
@@ -62,7 +17,7 @@ answers_open(struct answers *a, const struct config *config, int max, int top, i
 	*a = (struct answers){ .config = config, .top = top, .logits = logits, .attention = attention, .max = max };
 	if (a->top > config->answers_n)
 		a->top = config->answers_n;
-	if (attention && check_names(config, attention, err))
+	if (attention && attention_names_check(attention, config, err))
 		return -1;
 	a->order = calloc((size_t)config->answers_n, sizeof *a->order);
 	a->matrices = calloc((size_t)max, sizeof *a->matrices);
@@ -85,22 +40,6 @@ answers_close(struct answers *a)
 	*a = (struct answers){ 0 };
 }
 
-static int
-wanted(const struct answers *a, const char *name)
-{
-	size_t kind = strcspn(name, "."), whole = strlen(name);
-
-	if (!strcmp(a->attention, "all"))
-		return 1;
-	for (const char *word = a->attention; word; word = strchr(word, ',') ? strchr(word, ',') + 1 : NULL) {
-		size_t n = strcspn(word, ",");
-
-		if ((n == kind || n == whole) && !memcmp(word, name, n))
-			return 1;
-	}
-	return 0;
-}
-
 void
 answers_take_attention(void *user, const char *name, int b, const float *probs, int H, int Tq, int Tk)
 {
@@ -108,7 +47,7 @@ answers_take_attention(void *user, const char *name, int b, const float *probs, 
 	struct matrices *to = &a->matrices[b];
 	msgpack_packer pack;
 
-	if (!wanted(a, name))
+	if (!attention_wanted(a->attention, name))
 		return;
 	msgpack_packer_init(&pack, &to->body, msgpack_sbuffer_write);
 	msgpack_pack_str_with_body(&pack, name, strlen(name));
@@ -197,11 +136,31 @@ all_finite(const float *logits, int n)
 	return 1;
 }
 
+/* With its matrices: what they are about. */
+static void
+put_attention(struct rec_out *out, struct matrices *matrices, const struct collected *batch, int b)
+{
+	const struct asked *asked = &batch->asked[b];
+	int first = batch->batch.vision[b], regions = batch->batch.vision[b + 1] - first;
+
+	if (asked->image_n)
+		rec_put_text(out, "image", batch->text + asked->image, asked->image_n);
+	if (asked->sent_n)
+		rec_put_text(out, "sent", batch->text + asked->sent, asked->sent_n);
+	rec_put_bin(out, "boxes", batch->batch.boxes + (size_t)first * 4, (size_t)regions * 4 * sizeof(float));
+	put_map(out, "attention", &matrices->body, matrices->n);
+	put_map(out, "attention_shape", &matrices->shapes, matrices->n);
+	msgpack_sbuffer_clear(&matrices->body);
+	msgpack_sbuffer_clear(&matrices->shapes);
+	matrices->n = 0;
+}
+
 static int
-send_answer(struct answers *a, struct rec_out *out, int64_t id, const float *logits, struct matrices *matrices,
+send_answer(struct answers *a, struct rec_out *out, const struct collected *batch, int b, const float *logits,
             struct err *err)
 {
 	int A = a->config->answers_n, best = best_of(logits, A);
+	int64_t id = batch->ids[b];
 	char plain[16];
 	const char *name = name_of(a->config, best, plain);
 
@@ -217,13 +176,8 @@ send_answer(struct answers *a, struct rec_out *out, int64_t id, const float *log
 		put_top(a, out, logits);
 	if (a->logits)
 		rec_put_bin(out, "logits", logits, (size_t)A * sizeof *logits);
-	if (a->attention) {
-		put_map(out, "attention", &matrices->body, matrices->n);
-		put_map(out, "attention_shape", &matrices->shapes, matrices->n);
-		msgpack_sbuffer_clear(&matrices->body);
-		msgpack_sbuffer_clear(&matrices->shapes);
-		matrices->n = 0;
-	}
+	if (a->attention)
+		put_attention(out, &a->matrices[b], batch, b);
 	return rec_send(out, err);
 }
 
@@ -232,8 +186,7 @@ answers_send(struct answers *a, struct rec_out *out, const struct collected *bat
              struct err *err)
 {
 	for (int b = 0; b < batch->batch.n; b++)
-		if (send_answer(a, out, batch->ids[b], logits + (size_t)b * (size_t)a->config->answers_n,
-		                &a->matrices[b], err))
+		if (send_answer(a, out, batch, b, logits + (size_t)b * (size_t)a->config->answers_n, err))
 			return -1;
 	return 0;
 }

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "stream/schema.h"
+#include "sys/utf8.h"
 
 enum { READING, ENDED, FAILED };
 
@@ -113,6 +114,43 @@ add_targets(struct collector *c, struct collected *to, const struct question *q,
 	return 0;
 }
 
+/* Append to the batch's text; *at and *n tell where it is. */
+static int
+keep_words(struct collected *to, const char *words, size_t words_n, size_t *at, size_t *n, struct err *err)
+{
+	*at = to->text_n;
+	*n = 0;
+	if (!words_n || words_n > WORDS_MAX)
+		return 0;
+	if (to->text_room - to->text_n < words_n) {
+		size_t room = 2 * to->text_room + WORDS_MAX;
+		char *more = realloc(to->text, room);
+
+		if (!more)
+			return err_set(err, "out of memory for a batch's questions");
+		to->text = more;
+		to->text_room = room;
+	}
+	memcpy(to->text + to->text_n, words, words_n);
+	to->text_n += words_n;
+	*n = words_n;
+	return 0;
+}
+
+/* For who shows answers: the model does not read them, so "sent" may be missing or anything. */
+static int
+keep_asked(const struct collector *c, struct collected *to, const struct question *q, struct err *err)
+{
+	struct asked *asked = &to->asked[to->batch.n];
+	const msgpack_object *sent = rec_get(c->in, "sent");
+	size_t n = sent && sent->type == MSGPACK_OBJECT_STR ? sent->via.str.size : 0;
+
+	if (n && !utf8_text(sent->via.str.ptr, n))
+		n = 0;
+	return keep_words(to, q->image, q->image_n, &asked->image, &asked->image_n, err) ||
+	       keep_words(to, n ? sent->via.str.ptr : "", n, &asked->sent, &asked->sent_n, err);
+}
+
 static int
 check_question(const struct collector *c, const struct question *q, struct err *err)
 {
@@ -152,7 +190,7 @@ take_question(struct collector *c, struct collected *to, struct err *err)
 	memcpy(b->features + (size_t)at_region * (size_t)cfg->features, c->features,
 	       (size_t)c->regions * (size_t)cfg->features * sizeof(float));
 	memcpy(b->boxes + (size_t)at_region * 4, c->boxes, (size_t)c->regions * 4 * sizeof(float));
-	if (c->labels && add_targets(c, to, &q, err))
+	if ((c->labels && add_targets(c, to, &q, err)) || keep_asked(c, to, &q, err))
 		return -1;
 	to->ids[b->n] = q.id;
 	b->n++;
@@ -179,6 +217,7 @@ fill(struct collector *c, struct collected *to, int *ended, struct err *err)
 {
 	to->batch.n = 0;
 	to->targets_n = 0;
+	to->text_n = 0;
 	while (to->batch.n < to->batch.max) {
 		int got = rec_next(c->in, err);
 
@@ -245,7 +284,8 @@ collector_open(struct collector *c, struct rec_in *in, struct rec_out *out, cons
 	c->boxes = calloc(R * 4, sizeof *c->boxes);
 	for (int i = 0; i < 2; i++) {
 		c->slots[i].ids = calloc((size_t)batch, sizeof *c->slots[i].ids);
-		if (!c->slots[i].ids || batch_alloc(&c->slots[i].batch, config, batch, err))
+		c->slots[i].asked = calloc((size_t)batch, sizeof *c->slots[i].asked);
+		if (!c->slots[i].ids || !c->slots[i].asked || batch_alloc(&c->slots[i].batch, config, batch, err))
 			return err_set(err, "out of memory for batches of %d questions", batch);
 	}
 	if (!c->features || !c->boxes)
@@ -290,6 +330,8 @@ collector_close(struct collector *c)
 	for (int i = 0; i < 2; i++) {
 		batch_release(&c->slots[i].batch);
 		free(c->slots[i].ids);
+		free(c->slots[i].asked);
+		free(c->slots[i].text);
 		free(c->slots[i].targets);
 	}
 	free(c->image);

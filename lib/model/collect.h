@@ -18,9 +18,18 @@ struct target {
 	float score;
 };
 
+/* A question's words and its image's id, where they have at most WORDS_MAX bytes (else length 0): into collected.text. */
+enum { WORDS_MAX = 4096 };
+struct asked {
+	size_t image, image_n, sent, sent_n;
+};
+
 struct collected {
 	struct batch batch;
-	int64_t *ids; /* (batch.n) */
+	int64_t *ids;        /* (batch.n) */
+	struct asked *asked; /* (batch.n) */
+	char *text;
+	size_t text_n, text_room;
 	struct target *targets;
 	size_t targets_n, targets_room;
 };

@@ -135,7 +135,8 @@ by_text(const void *a, const void *b)
 {
 	const msgpack_object_str *x = *(const msgpack_object_str *const *)a, *y = *(const msgpack_object_str *const *)b;
 
-	return x->size != y->size ? (x->size < y->size ? -1 : 1) : memcmp(x->ptr, y->ptr, x->size);
+	/* The pointer of an empty string is NULL. */
+	return x->size != y->size ? (x->size < y->size ? -1 : 1) : x->size ? memcmp(x->ptr, y->ptr, x->size) : 0;
 }
 
 /* A key that is there twice has two readers see two records: no map in a record may have one. */

@@ -1,10 +1,12 @@
 /*
- * Streams: any bytes through a reader. What is accepted reads as a question, an image, a batch and an answer without leaving
- * the record; it goes through a writer and, where JSON can say all of it, through JSON without changing a byte.
+ * Streams: any bytes through a reader. What is accepted reads as a question, an image, a batch and an answer, with attention
+ * that is measured and drawn, without leaving the record; it goes through a writer and, where JSON can say all of it, through JSON without changing a byte.
  */
 #include <math.h>
 
 #include "fuzz.h"
+#include "report/attention.h"
+#include "report/look.h"
 #include "stream/json.h"
 #include "stream/schema.h"
 #include "sys/utf8.h"
@@ -64,6 +66,51 @@ read_batch(const struct rec_in *in)
 	}
 	header_read_text(in, "socket", text, sizeof text, &err);
 	header_read_run(in, &run, &err);
+}
+
+/* In a script for gnuplot every line has as many quotes as it needs, whatever text is in it. */
+static void
+must_be_quoted(const char *script)
+{
+	for (int quotes = 0; *script; script++) {
+		quotes += *script == '\'';
+		must(*script != '\n' || quotes % 2 == 0);
+	}
+}
+
+static void
+draw_attention(const struct rec_in *in, const struct attention_map *map)
+{
+	struct plot plot;
+	struct err err = { "" };
+
+	must(plot_open(&plot, "x.svg", 100, 100, &err) == 0);
+	if (look_draw(&plot, in, map, (struct look){ -1, -1 }, &err))
+		must_say(err.text);
+	must(fclose(plot.script) == 0);
+	must_be_quoted(plot.text);
+	free(plot.text);
+}
+
+static void
+read_attention(const struct rec_in *in)
+{
+	struct attention_map map;
+	double figures[FIGURES];
+	struct err err = { "" };
+	int n = attention_count(in, &err);
+
+	for (int i = 0; i < n; i++) {
+		if (attention_read(in, i, &map, &err))
+			break;
+		for (int h = 0; h < map.H; h++) {
+			attention_figures_of(figures, &map, h);
+			must(figures[ENTROPY] > -1 && figures[ENTROPY] < 8 && figures[SUPPORT] <= map.K);
+		}
+		draw_attention(in, &map);
+	}
+	if (*err.text)
+		must_say(err.text);
 }
 
 /* Not what JSON cannot say, nor what it cannot bring back as it was: the bits of a lone not-a-number. */
@@ -167,6 +214,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		read_question(&in);
 		read_image(&in);
 		read_batch(&in);
+		read_attention(&in);
 		write_again(&in);
 		if (submit_record(&submit, &in, &err))
 			must_say(err.text);
