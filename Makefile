@@ -8,7 +8,7 @@ BUILD = build
 
 # Everything that a fresh Debian 12 needs, in one place: to build and run, to fetch the data, to test.
 PACKAGES_BUILD = gcc g++ make pkg-config libc6-dev libdnnl-dev libgomp1 libmsgpack-dev liblmdb-dev libjansson-dev libutf8proc-dev libpng-dev zlib1g-dev
-PACKAGES_RUN = jq gnuplot-nox unzip ca-certificates python3-pip
+PACKAGES_RUN = jq gnuplot-nox curl unzip ca-certificates python3-pip
 PACKAGES_CHECK = bats git libcmocka-dev mandoc shellcheck clang clang-format libclang-rt-14-dev python3-msgpack procps zsh chromium
 PACKAGES = $(PACKAGES_BUILD) $(PACKAGES_RUN) $(PACKAGES_CHECK)
 
@@ -40,7 +40,7 @@ PIPELINES = $(VARIANTS:%=train-%) $(VARIANTS:%=test-%) table
 
 .PHONY: all clean deps deps-run data bench completions install
 .PHONY: check check-built test-programs check-style check-sanitize fuzz fuzz-run fuzzers
-.PHONY: $(PIPELINES:%=pipelines/%)
+.PHONY: $(PIPELINES:%=pipelines/%) data/vqa2
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -105,6 +105,13 @@ data/$(EASY_VQA):
 
 data/easy-vqa/whole: | data/$(EASY_VQA)
 	pipelines/easy-vqa data/$(EASY_VQA)
+
+data/vqa2/whole:
+	pipelines/vqa2
+
+data/vqa2: deps-run
+	$(MAKE) all
+	$(MAKE) data DATA=vqa2
 
 $(PIPELINES:%=pipelines/%): deps-run
 	$(MAKE) all

@@ -11,7 +11,13 @@
 #include "sys/die.h"
 #include "sys/opt.h"
 
-static const struct opt opts[] = { { 0 } };
+static int skip_bad;
+
+static const struct opt opts[] = {
+	{ 0, "skip-bad", OPT_FLAG, &skip_bad, NULL,
+	  "leave out bad rows and the questions about what is not there, and count them" },
+	{ 0 },
+};
 
 static const struct program program = {
 	"vqa-featload", "STORE|TSV...", "add images to a stream of questions", opts, 1, -1,
@@ -22,6 +28,7 @@ struct work {
 	int sources_n;
 	struct features features; /* of the last image */
 	int any;
+	struct skips rows, questions; /* what was left out */
 };
 
 static int
@@ -69,11 +76,24 @@ send_image(struct rec_out *out, const struct features *f, struct err *err)
 	return rec_send(out, err);
 }
 
+/* The question's image: 1 if a source has it, or -1. */
+static int
+get_image(struct work *w, const struct rec_in *in, const struct question *q, struct err *err)
+{
+	int got = 0;
+
+	for (int i = 0; i < w->sources_n && !got; i++)
+		got = source_get(&w->sources[i], q->image, q->image_n, &w->features, err);
+	return got ? got
+	           : rec_fault(in, err, "question %lld asks about image '%.*s', which '%s' lacks%s", (long long)q->id,
+	                       (int)q->image_n, q->image, w->sources[0].name,
+	                       w->sources_n > 1 ? " as do the others" : "");
+}
+
 static int
 load_record(struct rec_out *out, const struct rec_in *in, struct work *w, struct err *err)
 {
 	struct question q;
-	int got = 0;
 
 	if (rec_is(in, "image"))
 		w->any = 0; /* questions ask about the last one before them */
@@ -83,16 +103,12 @@ load_record(struct rec_out *out, const struct rec_in *in, struct work *w, struct
 		return -1;
 	if (w->any && strlen(w->features.id) == q.image_n && !memcmp(w->features.id, q.image, q.image_n))
 		return rec_pass(out, in, err);
-	for (int i = 0; i < w->sources_n && !got; i++)
-		got = source_get(&w->sources[i], q.image, q.image_n, &w->features, err);
-	if (!got)
-		return rec_fault(in, err, "question %lld asks about image '%.*s', which '%s' lacks%s", (long long)q.id,
-		                 (int)q.image_n, q.image, w->sources[0].name,
-		                 w->sources_n > 1 ? " as do the others" : "");
-	if (got < 0)
-		return -1;
-	w->any = 1;
-	return send_image(out, &w->features, err) || rec_pass(out, in, err) ? -1 : 0;
+	w->any = get_image(w, in, &q, err) > 0;
+	if (!w->any && skip_bad) {
+		skips_add(&w->questions, err);
+		return 0;
+	}
+	return !w->any || send_image(out, &w->features, err) || rec_pass(out, in, err) ? -1 : 0;
 }
 
 int
@@ -111,7 +127,7 @@ main(int argc, char **argv)
 	if (!work.sources)
 		die_words("out of memory for %d sources", work.sources_n);
 	for (int i = 0; i < work.sources_n; i++)
-		if (source_open(&work.sources[i], argv[operand + i], &err))
+		if (source_open(&work.sources[i], argv[operand + i], skip_bad ? &work.rows : NULL, &err))
 			die(&err);
 	fcntl(STDOUT_FILENO, F_SETPIPE_SZ, 1 << 20); /* as large as one may ask for; a smaller pipe works too */
 	if (rec_open(&in, STDIN_FILENO, "stdin", &err) || rec_create(&out, STDOUT_FILENO, "stdout", &err) ||
@@ -122,7 +138,11 @@ main(int argc, char **argv)
 		    (rec_is(&in, "end") && rec_int(&in, "questions", 0, INT64_MAX, &questions, &err)))
 			die(&err);
 	}
-	if (got < 0 || rec_end(&out, &in, questions, &err))
+	if (got < 0)
+		die(&err);
+	skips_tell(&work.rows, "row");
+	skips_tell(&work.questions, "question");
+	if (rec_end(&out, &in, questions - work.questions.count, &err))
 		die(&err);
 	return 0;
 }

@@ -1,54 +1,30 @@
 /*
- * vqa-featpack: feature tables to a store.
+ * vqa-featpack: feature tables and numpy's files to a store.
  */
-#include <fcntl.h>
-#include <stdio.h>
-#include <stdlib.h>
+#include <malloc.h>
 #include <string.h>
-#include <unistd.h>
 
+#include "feat/ahead.h"
 #include "feat/store.h"
-#include "feat/tsv.h"
 #include "sys/die.h"
-#include "sys/half.h"
-#include "sys/lines.h"
 #include "sys/opt.h"
 #include "sys/progress.h"
+#include "sys/skips.h"
 
-static int f16, quiet;
-static struct progress progress;
+static int f16, quiet, skip_bad;
 static const char *source;
 
 static const struct opt opts[] = {
 	{ 0, "f16", OPT_FLAG, &f16, NULL, "store features as 16-bit floats" },
 	{ 0, "quiet", OPT_FLAG, &quiet, NULL, "no line of progress on a terminal" },
-	{ 0, "source", OPT_TEXT, &source, "TEXT", "what made the features (the first table's name)" },
+	{ 0, "skip-bad", OPT_FLAG, &skip_bad, NULL, "leave out images that are at fault, and count them" },
+	{ 0, "source", OPT_TEXT, &source, "TEXT", "what made the features (the first file's name)" },
 	{ 0 },
 };
 
 static const struct program program = {
-	"vqa-featpack", "TSV... STORE", "pack feature tables into a store", opts, 2, -1,
+	"vqa-featpack", "SRC... STORE", "pack feature tables into a store", opts, 2, -1,
 };
-
-static int
-to_halves(struct features *f, const char *where, struct err *err)
-{
-	float *in = f->features;
-	uint16_t *out = f->features; /* in place: each half lies at or before its float */
-
-	for (size_t i = 0; i < (size_t)f->n * (size_t)f->columns; i++) {
-		float x;
-
-		memcpy(&x, &in[i], sizeof x);
-		out[i] = float_to_half(x);
-		if (isinf(half_to_float(out[i])))
-			return err_set(err,
-			               "%s: feature of region %zu, column %zu is %g, expected at most 65504 with --f16",
-			               where, i / (size_t)f->columns, i % (size_t)f->columns, (double)x);
-	}
-	f->f16 = 1;
-	return 0;
-}
 
 /* A fault ends the program, with the half-made store removed. */
 static void
@@ -58,47 +34,51 @@ stop(struct store *store, const struct err *err)
 	die(err);
 }
 
-static void
-pack(struct store *store, const char *path, struct features *f)
+/* One row into the store: 0, 1 if it is at fault, -1 if the store is. */
+static int
+pack(struct store *store, const struct row *row, struct err *err)
 {
-	int fd = strcmp(path, "-") ? open(path, O_RDONLY | O_CLOEXEC) : STDIN_FILENO, got;
-	const char *name = fd == STDIN_FILENO ? "stdin" : path;
-	char *line, where[4200];
-	struct lines lines;
-	size_t n;
-	struct err err;
+	int bad;
 
-	if (fd < 0) {
-		err_sys(&err, "%s: cannot open", path);
-		stop(store, &err);
+	if (row->bad) {
+		*err = row->fault;
+		return 1;
 	}
-	lines_open(&lines, fd, name, TSV_ROW);
-	while ((got = lines_next(&lines, &line, &n, &err)) > 0) {
-		snprintf(where, sizeof where, "%s:%lld", name, (long long)lines.number);
-		if (line[n - 1] != '\n') {
-			err_set(&err, "%s: the last line breaks off without a newline", where);
+	bad = store_put(store, &row->features, err);
+	if (bad)
+		err_prefix(err, "%s", row->where);
+	return bad;
+}
+
+static void
+pack_all(struct store *store, struct ahead *ahead, struct skips *skips)
+{
+	struct progress progress;
+	struct row *row;
+	struct err err;
+	int got, bad;
+
+	progress_begin(&progress, "images", 0, quiet);
+	while ((got = ahead_next(ahead, &row, &err)) > 0) {
+		bad = pack(store, row, &err);
+		if (bad > 0 && skip_bad)
+			skips_add(skips, &err);
+		else if (bad)
 			stop(store, &err);
-		}
-		if (tsv_parse(f, line, n - 1, where, &err) || (f16 && to_halves(f, where, &err)))
-			stop(store, &err);
-		if (store_put(store, f, &err)) {
-			err_prefix(&err, "%s", where);
-			stop(store, &err);
-		}
 		progress_show(&progress, store->images);
 	}
 	if (got < 0)
 		stop(store, &err);
-	lines_close(&lines);
-	if (fd != STDIN_FILENO)
-		close(fd);
+	progress_clear();
 }
 
 int
 main(int argc, char **argv)
 {
 	int operand = opt_parse(&program, argc, argv), last = argc - 1;
-	struct features features = { 0 };
+	static struct ahead ahead;
+	struct rows rows;
+	struct skips skips = { 0 };
 	struct store store;
 	struct err err;
 
@@ -106,17 +86,21 @@ main(int argc, char **argv)
 		source = argv[operand];
 	if (strlen(source) >= sizeof store.source)
 		die_usage("option --source: longer than %zu bytes", sizeof store.source - 1);
+	/* LMDB frees a transaction's pages and asks for as many at once: they stay with the process. */
+	mallopt(M_MMAP_THRESHOLD, 32 << 20);
+	mallopt(M_TRIM_THRESHOLD, 64 << 20);
 	if (store_create(&store, argv[last], source, &err))
 		die(&err);
-	progress_begin(&progress, "images", 0, quiet);
-	for (; operand < last; operand++)
-		pack(&store, argv[operand], &features);
+	rows_open(&rows, argv + operand, last - operand, f16);
+	if (ahead_open(&ahead, &rows, &err))
+		stop(&store, &err);
+	pack_all(&store, &ahead, &skips);
+	ahead_close(&ahead);
+	skips_tell(&skips, "image");
 	if (!store.images) {
 		err_set(&err, "%s: no rows to pack", argv[last]);
 		stop(&store, &err);
 	}
-	progress_clear();
-	features_release(&features);
 	if (store_commit(&store, &err))
 		die(&err);
 	return 0;

@@ -104,3 +104,16 @@ ends() {
 	wait_for '[ -e pid.vqa-backward ] && [ "$(cpu vqa-backward)" -ge 2 ]'
 	ends vqa-backward
 }
+
+# The limit is on what a process has for itself (RLIMIT_DATA): mapped files, which the kernel may take back, do not count.
+@test "20,000 questions over a store of 440 MB, within 200 MB" {
+	cd "$BATS_TEST_TMPDIR"
+	"$ROOT/tests/obj36.py" --images 1500 --prefix COCO_val2014_ | vqa-featpack - store
+	[ "$(stat -c %s store)" -gt 440000000 ]
+	jq -n -c '[range(20000) | {question_id: ., img_id: "COCO_val2014_\((. * 7919) % 1500 | tostring | "0" * (12 - length) + .)", sent: "what is it?"}]' >list
+	vqa-tokenize list >questions
+	bash -c 'set -o pipefail; (ulimit -d 200000 && vqa-featload store <questions) | tail -c 2 | od -An -tx1' >end
+	[ "$(cat end)" = ' 4e 20' ] # the end record's last field: 20,000 questions
+	# The limit bites.
+	fails_with 1 "vqa-featload: out of memory for an image's features: 294912 bytes" bash -c 'ulimit -d 500 && vqa-featload store <questions >/dev/null'
+}

@@ -105,6 +105,27 @@ nothing_left() {
 	wait_for shm_as_before
 }
 
+# most_memory COMMAND…: its most memory in bytes, in the file most. It is looked at while the command runs: what it had before it was
+# executed, which getrusage() counts too, is not its own.
+most_memory() {
+	/usr/bin/python3 -c '
+import re, subprocess, sys, time
+command, most = subprocess.Popen(sys.argv[1:]), 0
+while command.poll() is None:
+    status = open(f"/proc/{command.pid}/status").read()
+    name = re.search(r"Name:\s+(\S+)", status)[1]
+    if name == sys.argv[1] and "VmHWM" in status:
+        most = 1024 * int(re.search(r"VmHWM:\s+(\d+)", status)[1])
+    time.sleep(0.001)
+open("most", "w").write(f"{most}\n")
+sys.exit(command.returncode)' "$@"
+}
+
+# bytes_each FEW MANY: what one more takes, where stdin has the memory of FEW and the memory of MANY.
+bytes_each() {
+	awk -v few="$1" -v many="$2" 'NR == 1 { low = $1 } END { print int(($1 - low) / (many - few)) }'
+}
+
 # records TYPE CONDITION: stdin is vqa-dump's; there are records of this type, and CONDITION (jq) holds for each.
 records() {
 	jq -es --arg type "$1" "map(select(.type == \$type) | ($2)) | length > 0 and all" >/dev/null

@@ -51,3 +51,8 @@ fake_system() {
 	grep -qx 'Name: vqa' there/usr/lib/pkgconfig/vqa.pc
 	ldd there/usr/bin/vqa-forward | grep -q "$PWD/there/usr/bin/../lib/libvqa.so"
 }
+
+@test "make data/vqa2 is the pipeline of that name" {
+	make -s -n -C "$ROOT" data/vqa2/whole | grep -qx pipelines/vqa2
+	make -n -C "$ROOT" data DATA=vqa2 | grep -qx pipelines/vqa2
+}

@@ -46,7 +46,7 @@ group_ended() {
 	[ "$(ckpt-info --json LAST.safetensors | jq -c '.run | [.streams, .taken]')" = '[2,0]' ]
 	[ "$(cut -f 1 log.tsv | tail -n 1)" = "$(ckpt-info --json LAST.safetensors | jq .run.step)" ]
 	# After two passes over an eighth of the images it knows colours and the shape of a sentence: half is what guessing yes and no gives.
-	awk -F '\t' 'NR == 2 && $3 > 0.5 { good = 1 } END { exit !good }' "$BATS_FILE_TMPDIR/said"
+	awk -F '\t' 'NR == 2 && $4 > 0.5 { good = 1 } END { exit !good }' "$BATS_FILE_TMPDIR/said"
 	cmp -s BEST.safetensors START.safetensors && return 1
 	for picture in curve answers; do
 		[ "$(head -c 8 $picture.png | od -An -tx1 | tr -d ' ')" = 89504e470d0a1a0a ]

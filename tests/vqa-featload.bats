@@ -93,3 +93,70 @@ open("damaged.lmdb", "wb").write(b)'
 	{ sed -n 1p loaded; echo "$first"; cat other; echo "$first"; echo '{"type":"end","questions":2}'; } | vqa-dump -r >mixed
 	[ "$(vqa-featload features.lmdb <mixed | vqa-dump | jq -r .type | tr '\n' ' ')" = 'header image question image image question end ' ]
 }
+
+@test "--skip-bad leaves out bad rows, and the questions about what is not there" {
+	sed '2s/\t36\t/\t37\t/' features.tsv >mixed.tsv
+	echo rubbish >>mixed.tsv
+	sed -n 1p features.tsv >>mixed.tsv
+	head -c 1000 features.tsv >>mixed.tsv
+	fails_with 1 "vqa-featload: mixed.tsv:5: no img_id of 1 to 511 bytes before a tab" vqa-featload mixed.tsv <questions
+	jq 'map(select(.img_id != 1))' questions.json >but-1.json
+	vqa-tokenize but-1.json | vqa-featload features.tsv | vqa-dump | sed 1d >want
+	vqa-featload --skip-bad mixed.tsv <questions 2>said | vqa-dump | sed 1d | diff want -
+	lost=$(jq '[.[] | select(.img_id == 1).question_id]' questions.json)
+	[ "$(jq length <<<"$lost")" -ge 1 ]
+	sed -n 1,4p said | diff - <(cat <<-'END'
+		vqa-featload: left out: mixed.tsv:5: no img_id of 1 to 511 bytes before a tab
+		vqa-featload: left out: mixed.tsv:7: the last line breaks off without a newline
+		vqa-featload: left out: mixed.tsv:6: image '0' is there twice, first in line 1
+		vqa-featload: 4 rows left out, the first of them above
+	END
+	)
+	grep -q "^vqa-featload: left out: stdin: record [0-9]* (question): question $(jq '.[0]' <<<"$lost") asks about image '1', which 'mixed.tsv' lacks$" said
+	[ "$(tail -n 1 said)" = "vqa-featload: $(jq length <<<"$lost") questions left out" ]
+}
+
+@test "--skip-bad and a store that lacks an image, or has it damaged" {
+	sed 2d features.tsv | vqa-featpack - some.lmdb
+	run -1 vqa-featload some.lmdb <questions
+	jq 'map(select(.img_id != 1))' questions.json >but-1.json
+	vqa-tokenize but-1.json | vqa-featload some.lmdb | vqa-dump | sed 1d >want
+	vqa-featload --skip-bad some.lmdb <questions 2>said | vqa-dump | sed 1d | diff want -
+	[ "$(tail -n 1 said)" = "vqa-featload: $(jq 'map(select(.img_id == 1)) | length' questions.json) questions left out" ]
+	vqa-featload --skip-bad features.lmdb <questions 2>said >/dev/null
+	[ ! -s said ]
+}
+
+# damage WHERE VALUE: damaged.lmdb is the store with the byte at WHERE of image 3's value, counted from its head, set to VALUE.
+damage() {
+	/usr/bin/python3 - "$@" <<-'END'
+		import struct, sys
+		b = bytearray(open("features.lmdb", "rb").read())
+		head = [i for i in range(0, len(b) - 32, 4096) if b[i + 16:i + 28] == struct.pack("<3I", 36, 360, 0)]
+		value = head[-1] + 16 + int(sys.argv[1])
+		assert len(head) == 4 and b[value] != int(sys.argv[2])
+		b[value] = int(sys.argv[2])
+		open("damaged.lmdb", "wb").write(b)
+	END
+}
+
+@test "a store's checksum takes in all of an image" {
+	for at in 12 16 20 24 31 32 607 608 5000; do
+		damage $at 77
+		fails_with 1 "vqa-featload: damaged.lmdb: image '3': its checksum does not match" vqa-featload damaged.lmdb <questions
+	done
+	damage 0 77
+	fails_with 1 "vqa-featload: damaged.lmdb: image '3': 52448 bytes do not hold what its head says" vqa-featload damaged.lmdb <questions
+	/usr/bin/python3 -c '
+b = open("features.lmdb", "rb").read()
+assert b.count(b"\"images\":4") == 1
+open("damaged.lmdb", "wb").write(b.replace(b"\"images\":4", b"\"images\":3"))
+open("future.lmdb", "wb").write(b.replace(b"\"version\":2", b"\"version\":9"))'
+	fails_with 1 "vqa-featload: damaged.lmdb: damaged: 4 images, but it says 3" vqa-featload damaged.lmdb <questions
+	fails_with 1 "vqa-featload: future.lmdb: a store of version 9, expected at most 2" vqa-featload future.lmdb <questions
+}
+
+@test "a store of version 1 is read" {
+	vqa-tokenize -q what -i 1 >one
+	vqa-featload "$ROOT/tests/fuzz/corpus/store/good" <one | vqa-dump | records image '.id == "1" and .features.f16 != null'
+}

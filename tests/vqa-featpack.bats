@@ -98,7 +98,178 @@ refuses() {
 		print("\t".join(["a", "10", "10", b64("q", 0), b64("f", 0), b64("q", 0), b64("f", 0), "1", b64("f", 0, 0, 5, 5), b64("f", *values)]))
 	END
 	vqa-featpack large.tsv large.lmdb
-	fails_with 1 "vqa-featpack: large.tsv:1: feature of region 0, column 2 is -65520, expected at most 65504 with --f16" \
+	fails_with 1 "vqa-featpack: large.tsv:1: image 'a', features: region 0, number 2 is -65520, expected at most 65504 with --f16" \
 		vqa-featpack --f16 large.tsv half.lmdb
 	[ ! -e half.lmdb ]
+}
+
+# store_of SRC…: what the store of them gives, the questions being about every image in golden/npz/rows.tsv.
+store_of() {
+	rm -f some
+	vqa-featpack --source x "$@" some
+	vqa-featload some <questions
+}
+
+@test "numpy's files, as numpy writes them, are what their rows are" {
+	cut -f 1 "$GOLDEN/npz/rows.tsv" | jq -R '{img_id: ., sent: "what?"}' | jq -s 'to_entries | map(.value + {question_id: .key})' >list
+	vqa-tokenize list >questions
+	store_of "$GOLDEN/npz/rows.tsv" >rows
+	vqa-dump <rows | records image '.n >= 1'
+	store_of "$GOLDEN"/npz/*.npz | cmp - rows
+	store_of "$GOLDEN/npz" | cmp - rows
+	tail -n 5 "$GOLDEN/npz/rows.tsv" >some.tsv
+	store_of some.tsv "$GOLDEN"/npz/{COCO_val2014_000000000042.jpg,bottom-up,transposed,half}.npz | cmp - rows
+}
+
+# npz ARRAY…: some.npz has these arrays over and above (or, with a "-" in front of a name, without) those of a good one.
+npz() {
+	local arrays=("features=<f4:2x3:1" "boxes=<f4:2x4:0,0,4,4" "img_w=<i8::8" "img_h=<i8::8") kept=() each change
+	for each in "${arrays[@]}"; do
+		for change in "$@"; do
+			[ "${each%%=*}" != "${change%%=*}" ] && [ "-${each%%=*}" != "$change" ] || continue 2
+		done
+		kept+=("$each")
+	done
+	for change in "$@"; do
+		[[ $change == -* ]] || kept+=("$change")
+	done
+	"$ROOT/tests/npz.py" some.npz "${kept[@]}"
+}
+
+@test "numpy's files that are wrong are named: file, array or image" {
+	npz -features
+	refuses "some.npz: no array 'features' or 'x'" some.npz
+	npz "x=<f4:2x3:1"
+	refuses "some.npz: arrays 'features' and 'x' are both there, expected one" some.npz
+	npz "features=<f4:3x3:1"
+	refuses "some.npz: array 'features': shape (3, 3), expected one dimension to be the boxes'" some.npz
+	npz "features=<f4:6:1"
+	refuses "some.npz: array 'features': shape (6), expected 2 or 3 dimensions" some.npz
+	npz "boxes=<f4:2x5:1"
+	refuses "some.npz: array 'boxes': shape (2, 5), expected (regions, 4)" some.npz
+	npz "features=<i4:2x3:1"
+	refuses "some.npz: array 'features': items of kind 'i4', expected f2, f4 or f8, little endian" some.npz
+	npz "features=>f4:2x3:1"
+	refuses "some.npz: array 'features': a header of '{'descr': '>f4', 'fortran_order': False, 'shape': (2, 3, ), }', expected plain numbers or strings in at most 3 dimensions" some.npz
+	npz "img_w=<f8::8"
+	refuses "some.npz: array 'img_w': items of kind 'f8', expected integers" some.npz
+	npz "img_w=<i8:2:8"
+	refuses "some.npz: array 'img_w': shape (2), expected one number" some.npz
+	npz "img_w=<i8::0"
+	refuses "some.npz: image 'some': img_w: 0, expected 1 to 16777216" some.npz
+	npz "num_boxes=<i8::3"
+	refuses "some.npz: image 'some': num_boxes: 3, expected 1 to 2" some.npz
+	npz "boxes=<f4:2x4:0,0,4,9"
+	refuses "some.npz: image 'some': boxes: box 0 lies at 1.125 of the picture's height, expected 0 to 1" some.npz
+	npz "features=<f4:2x3:1,2,3,4,nan"
+	refuses "some.npz: image 'some': features: region 1, number 1 is nan, expected a finite number" some.npz
+	npz "features=<f8:2x3:1,1e300"
+	refuses "some.npz: image 'some': features: region 0, number 1 is inf, expected a finite number" some.npz
+	npz "features=<f4:2x0:1"
+	refuses "some.npz: 2 regions of 0 features, expected 1 to 1024 of 1 to 65536" some.npz
+	npz "features=<f4:1x2x3:1" "boxes=<f4:1x2x4:0,0,4,4" "img_w=<i8:1:8" "img_h=<i8:1:8"
+	refuses "some.npz: no array 'img_id' or 'image_id', which many images need" some.npz
+	npz "features=<f4:1x2x3:1" "boxes=<f4:1x2x4:0,0,4,4" "img_w=<i8:1:8" "img_h=<i8:1:8" "img_id=<U3:1:"
+	refuses "some.npz:0: image '': its id is no text of 1 to 511 bytes" some.npz
+	npz "features=<f4F:1x2x3:1" "boxes=<f4:1x2x4:0,0,4,4" "img_w=<i8:1:8" "img_h=<i8:1:8" "img_id=<U3:1:a"
+	refuses "some.npz: array 'features': in Fortran's order, expected C's" some.npz
+	npz "features=raw:934e554d50590400:"
+	refuses "some.npz: array 'features': no .npy of version 1 to 3" some.npz
+	npz "features=raw:934e554d50:"
+	refuses "some.npz: entry 'features.npy': ends too early" some.npz
+	npz "features=raw::"
+	refuses "some.npz: entry 'features.npy': ends too early" some.npz
+}
+
+@test "numpy's files that are damaged" {
+	npz
+	head -c 400 some.npz >cut.npz
+	refuses "cut.npz: a zip archive without its end: is the file cut?" cut.npz
+	/usr/bin/python3 -c '
+b = bytearray(open("some.npz", "rb").read())
+b[130] ^= 1
+open("bad.npz", "wb").write(b)'
+	refuses "bad.npz: entry 'features.npy': its checksum does not match" bad.npz
+	"$ROOT/tests/npz.py" deflated.npz --deflate "features=<f4:2x3:1" "boxes=<f4:2x4:0,0,4,4" "img_w=<i8::8" "img_h=<i8::8"
+	vqa-featpack deflated.npz good
+	/usr/bin/python3 -c '
+b = bytearray(open("deflated.npz", "rb").read())
+b[50] ^= 255
+open("bad.npz", "wb").write(b)'
+	run -1 vqa-featpack bad.npz store
+	[[ $output == "vqa-featpack: bad.npz: entry 'features.npy': its "* ]]
+	mkdir empty
+	refuses "empty: a folder without .npz files" empty
+}
+
+@test "--skip-bad leaves out what is at fault, and says so" {
+	sed '2s/\t36\t/\t37\t/' features.tsv >mixed.tsv
+	sed -n 1p features.tsv >>mixed.tsv
+	sed -n 3p features.tsv | head -c 1000 >>mixed.tsv
+	npz "img_w=<i8::0"
+	vqa-featpack --skip-bad mixed.tsv some.npz store 2>said
+	diff said - <<-'END'
+		vqa-featpack: left out: mixed.tsv:2: byte 8, image '1', objects_id: 384 characters of base64, expected 396 for 296 bytes
+		vqa-featpack: left out: mixed.tsv:5: image '0' is there twice
+		vqa-featpack: left out: mixed.tsv:6: the last line breaks off without a newline
+		vqa-featpack: 4 images left out, the first of them above
+	END
+	vqa-featpack --source mixed.tsv <(sed 2d features.tsv) good
+	vqa-tokenize <(jq 'map(select(.img_id != 1))' "$GOLDEN/easy-vqa/questions.json") >questions
+	vqa-featload good <questions >want
+	vqa-featload store <questions | cmp - want
+	vqa-featpack --skip-bad features.tsv store 2>said
+	[ ! -s said ]
+}
+
+@test "--skip-bad does not make a store of nothing, nor does it pass over a missing file" {
+	cut -f 1-9 features.tsv >bad.tsv
+	run -1 vqa-featpack --skip-bad bad.tsv store
+	[ "${lines[-1]}" = 'vqa-featpack: store: no rows to pack' ]
+	[ "${lines[-2]}" = 'vqa-featpack: 4 images left out, the first of them above' ]
+	fails_with 1 'vqa-featpack: none: cannot open: No such file or directory' vqa-featpack --skip-bad features.tsv none store
+	fails_with 1 'vqa-featpack: stdin: cannot read: Input/output error' vqa-featpack --skip-bad features.tsv - store </proc/self/mem
+	[ -z "$(find . -name 'store*')" ]
+}
+
+@test "what a killed packer leaves is taken over by the next" {
+	mkfifo slow
+	for _ in 1 2; do
+		member vqa-featpack slow store &
+		cat features.tsv >slow 4>&- & # opens it for writing, so that the packer has begun
+		exec 4>slow
+		wait_for '[ -s store.new ]'
+		kill -9 "$(cat pid.vqa-featpack)"
+		exec 4>&-
+		wait_for '[ -e status.vqa-featpack ]'
+		rm status.vqa-featpack
+		[ "$(find . -name 'store*')" = ./store.new ]
+	done
+	vqa-featpack --source features.tsv features.tsv store
+	[ "$(find . -name 'store*')" = ./store ]
+	vqa-featpack features.tsv other
+	cmp store other
+}
+
+@test "two packers of one store" {
+	mkfifo slow
+	vqa-featpack --source features.tsv slow store &
+	exec 4>slow
+	wait_for '[ -e store.new ]'
+	fails_with 1 'vqa-featpack: store: another vqa-featpack is writing it' vqa-featpack features.tsv store 4>&-
+	cat features.tsv >&4
+	exec 4>&-
+	wait $!
+	vqa-featpack features.tsv other
+	cmp store other
+}
+
+@test "a file of the temporary name that is not ours stays" {
+	echo mine >store.new
+	fails_with 1 'vqa-featpack: store.new: is there and no store that was left half-made' vqa-featpack features.tsv store
+	[ "$(cat store.new)" = mine ]
+	ln -sf mine store.new
+	run -1 vqa-featpack features.tsv store
+	[ ! -e mine ]
+	fails_with 1 'vqa-featpack: none/store.new: cannot create: No such file or directory' vqa-featpack features.tsv none/store
 }

@@ -44,9 +44,43 @@ json.dump([{"question_id": i, "answer": a} for i, a in eval(sys.argv[1])], sys.s
 	stream '[(3, "a")]' >in
 	fails_with 1 "vqa-submit: stdin: no answer to question 1 of list.json; 2 of its 3 questions have none" vqa-submit -q list.json <in
 	[ ! -s fails_with.out ]
+	# the first fault, and how many more there are
+	stream '[(3, "a"), (4, "b"), (1, "c"), (5, "d"), (3, "e")]' >in
+	fails_with 1 "vqa-submit: stdin: record 3 (answer): id 4 is not in list.json; 2 more answers are at fault" vqa-submit -q list.json <in
+	[ ! -s fails_with.out ]
+	stream '[(3, "a"), (3, "b"), (1, "c"), (1, "d")]' >in
+	fails_with 1 "vqa-submit: stdin: record 3 (answer): id 3 is answered twice, first in answer 1; 1 more answers are at fault" vqa-submit -q list.json <in
 	fails_with 1 "vqa-submit: none.json: No such file or directory" vqa-submit -q none.json <in
 	echo '[{}]' >list.json
 	fails_with 1 "vqa-submit: list.json:1: entry 1 (byte 1): 'question_id' is missing, expected an integer" vqa-submit -q list.json <in
+}
+
+@test "with VQA's own questions" {
+	echo '{"info": {}, "data_subtype": "test2015", "questions": [{"image_id": 42, "question": "?", "question_id": 42000}, {"image_id": 1, "question": "?", "question_id": 1}]}' >list.json
+	stream '[(1, "a"), (42000, "b")]' | vqa-submit -q list.json >got
+	[ "$(jq -c 'map(.question_id)' got)" = '[1,42000]' ]
+	stream '[(1, "a"), (42, "b")]' >in
+	fails_with 1 "vqa-submit: stdin: record 3 (answer): id 42 is not in list.json" vqa-submit -q list.json <in
+	stream '[(1, "a")]' >in
+	fails_with 1 "vqa-submit: stdin: no answer to question 42000 of list.json; 1 of its 2 questions have none" vqa-submit -q list.json <in
+}
+
+@test "answers are kept in a file, not in memory" {
+	[ -z "${VQA_SANITIZED:-}" ] || skip "a sanitizer's build has memory of its own"
+	for n in 5000 60000; do
+		/usr/bin/python3 "$ROOT/tests/questions.py" --questions $n >list.json
+		/usr/bin/python3 "$ROOT/tests/questions.py" --questions $n --answers >in
+		most_memory vqa-submit -q list.json <in >got
+		[ "$(jq length got)" = $n ]
+		cat most >>both
+	done
+	# the ids, twice, and the places of the list; an answer's text alone is 70 bytes
+	[ "$(bytes_each 5000 60000 <both)" -le 80 ]
+}
+
+@test "no room for the answers" {
+	stream '[(3, "a")]' >in
+	fails_with 1 "vqa-submit: temporary file in 'none': No such file or directory" env TMPDIR=none vqa-submit <in
 }
 
 @test "nothing is written before all was right" {

@@ -99,10 +99,19 @@ entry() {
 	[ "$(vqa-tokenize --shard 1/7 --skip 2 list.json | records | jq -c 'select(.type == "header") | [.questions, .total, .shard, .shards, .skip]')" = \
 		'[9,60,1,7,2]' ]
 	[ "$(vqa-tokenize --limit-images 2 list.json | ids)" = '0 1 7 8 14 15 21 22 28 29 35 36 42 43 49 50 56 57' ]
-	# an image's questions are together and in order
+	# an image's questions are together, in random order too
 	vqa-tokenize --shuffle-images 1 list.json | ids | tr ' ' '\n' >images
+	[ "$(sort -n images | paste -sd ' ')" = "$(seq 0 59 | paste -sd ' ')" ]
 	[ "$(awk '{ print $1 % 7 }' images | uniq | wc -l)" = 7 ]
-	awk '{ m = $1 % 7; if (m in last && last[m] > $1) exit 1; last[m] = $1 }' images
+	[ "$(awk '{ print $1 % 7 }' images | uniq | paste -sd ' ')" != "$(awk '{ print $1 % 7 }' images | uniq | sort -n | paste -sd ' ')" ]
+	run awk '{ m = $1 % 7; if (m in last && last[m] > $1) exit 1; last[m] = $1 }' images
+	[ "$status" = 1 ]
+	cmp <(vqa-tokenize --shuffle-images 1 list.json) <(vqa-tokenize --shuffle-images 1 list.json)
+	[ "$(vqa-tokenize --shuffle-images 2 list.json | ids | tr ' ' '\n')" != "$(cat images)" ]
+	# with the others: the first images of the list, then their order, a share of it with an image's questions still together, the rest
+	vqa-tokenize --shuffle-images 1 --limit-images 3 list.json | ids | tr ' ' '\n' >limited
+	[ "$(sort -n limited | paste -sd ' ')" = "$(seq 0 59 | awk '$1 % 7 < 3' | paste -sd ' ')" ]
+	vqa-tokenize --shuffle-images 1 --limit-images 3 --shard 1/2 --skip 4 list.json | ids | tr ' ' '\n' | diff - <(sed -n 'n;p' limited | sed 1,4d)
 	# the source says what the order is, not what is skipped
 	source_of() { vqa-tokenize "$@" list.json | records | jq -r 'select(.type == "header").source'; }
 	[ "$(source_of --shuffle 3)" = "$(source_of --shuffle 3 --skip 7)" ]
@@ -127,7 +136,156 @@ entry() {
 	mkdir folder
 	fails_with 1 "vqa-tokenize: folder: Is a directory" vqa-tokenize folder
 	echo '{"questions": []}' >list.json
-	fails_with 1 "vqa-tokenize: list.json:1: byte 0: found '{', expected '[', a JSON list" vqa-tokenize list.json
+	[ "$(vqa-tokenize list.json | records | tail -1)" = '{"type": "end", "questions": 0}' ]
+	echo '{"annotations": []}' >list.json
+	fails_with 1 "vqa-tokenize: list.json: an object without 'questions', expected it or a JSON list" vqa-tokenize list.json
+}
+
+# official [JQ-FILTER]: VQA's own list of two questions, after the filter
+official() {
+	jq -c "${1:-.}" >list.json <<-'END'
+		{"info": {"version": "2.0"}, "task_type": "Open-Ended", "license": {"name": "]}"}, "data_subtype": "train2014",
+		 "questions": [{"image_id": 42, "question": "What color is the shape?", "question_id": 42000},
+		               {"image_id": 123456789012, "question": "Is it?", "question_id": 9007199254740992}], "data_type": "mscoco"}
+	END
+}
+
+@test "VQA's own questions" {
+	official
+	[ "$(vqa-tokenize list.json | records | jq -c 'select(.type == "question") | [.id, .image, .sent]' | paste -sd ' ')" = \
+		'[42000,"COCO_train2014_000000000042","What color is the shape?"] [9007199254740992,"COCO_train2014_123456789012","Is it?"]' ]
+	cmp <(vqa-tokenize list.json) <(cat list.json | vqa-tokenize)
+	# as the reference's list of the same questions has them
+	jq '[.questions[] | {question_id, img_id: "COCO_train2014_\("000000000000\(.image_id)"[-12:])", sent: .question}]' list.json >same.json
+	diff <(vqa-tokenize list.json | records | sed 1d) <(vqa-tokenize same.json | records | sed 1d)
+	# the images of test-dev2015 are test2015's
+	official '.data_subtype = "test-dev2015"'
+	[ "$(vqa-tokenize list.json | records | jq -r 'select(.id == 42000).image')" = COCO_test2015_000000000042 ]
+}
+
+@test "bad files of VQA's own" {
+	bad() { # JQ-FILTER LINE
+		official "$1"
+		fails_with 1 "vqa-tokenize: list.json$2" vqa-tokenize list.json
+		[ ! -s fails_with.out ]
+	}
+	bad '{questions}' ":1: entry 1 (byte 14): no 'data_subtype' came before 'questions', expected the images' set"
+	bad '{questions, data_subtype}' ":1: entry 1 (byte 14): no 'data_subtype' came before 'questions', expected the images' set"
+	bad '{data_subtype: 2014, questions}' ":1: entry 1 (byte 34): 'data_subtype' is 2014, expected a string of 1 to 64 bytes"
+	bad '{data_subtype: "", questions}' ":1: entry 1 (byte 32): 'data_subtype' is '', expected a string of 1 to 64 bytes"
+	bad '{data_subtype, questions: [{}]}' ":1: entry 1 (byte 41): 'question_id' is missing, expected an integer"
+	bad '{data_subtype, questions: [{question_id: 1}]}' ":1: entry 1 (byte 41): 'image_id' is missing, expected an integer"
+	bad '{data_subtype, questions: [{question_id: 1, image_id: -4}]}' ":1: entry 1 (byte 41): 'image_id' is -4, expected an integer from 0"
+	bad '{data_subtype, questions: [{question_id: 1, image_id: "4"}]}' ":1: entry 1 (byte 41): 'image_id' is '4', expected an integer"
+	bad '{data_subtype, questions: [{question_id: 1, image_id: 4}]}' ":1: entry 1 (byte 41): 'question' is missing, expected a string"
+	bad '{data_subtype, questions: [{question_id: 1, image_id: 4, question: []}]}' ":1: entry 1 (byte 41): 'question' is an array, expected a string"
+	bad '{data_subtype, questions: [{question_id: 1, image_id: 4, sent: "x"}]}' ":1: entry 1 (byte 41): 'question' is missing, expected a string"
+	bad '{data_subtype, questions: {}}' ":1: byte 40: found '{', expected '[', a JSON list"
+	sed -i 's/{}/[NaN]/' list.json
+	fails_with 1 "vqa-tokenize: list.json:1: byte 41: found 'N', expected '{', an entry of the list" vqa-tokenize list.json
+	printf '{"info": {"a": NaN}, "questions": []}' >list.json
+	fails_with 1 "vqa-tokenize: list.json:1: byte 9: invalid token near 'NaN' before byte 18" vqa-tokenize list.json
+	printf '{"questions": [], "info": -Infinity}' >list.json
+	fails_with 1 "vqa-tokenize: list.json:1: byte 26: invalid token near '-' before byte 27" vqa-tokenize list.json
+	printf '[{"question_id": 9007199254740993, "img_id": 1, "sent": ""}]' >list.json
+	fails_with 1 "vqa-tokenize: list.json:1: entry 1 (byte 1): 'question_id' is 9007199254740993, expected an integer of at most 2^53" vqa-tokenize list.json
+	official
+	for n in 1 20 60 100 200 $(($(wc -c <list.json) - 2)); do
+		head -c "$n" list.json >cut.json
+		run -1 vqa-tokenize cut.json
+		[[ $output == "vqa-tokenize: cut.json: breaks off at byte $n, "* ]]
+	done
+}
+
+# asked: questions to the golden annotations, in list.json
+asked() {
+	jq -c '{data_subtype: "val2014", questions: [.annotations[] | {question_id, image_id, question: "what?"}]}' "$GOLDEN/score/annotations.json" >list.json
+}
+
+labels() {
+	records | jq -c 'select(.type == "question") | [.id, .label]'
+}
+
+@test "labels as LXMERT's, and the list of answers" {
+	asked
+	vqa-tokenize --make-answers 9 -a "$GOLDEN/score/annotations.json" >answers.json
+	diff <(jq -S sort answers.json) <(jq .answers "$GOLDEN/score/labels.json")
+	# the most frequent first, equals by their bytes
+	diff <(jq -c '.[]' answers.json) <(jq -c '.counts | to_entries | map(select(.value >= 9)) | sort_by([-.value, .key])[].key' "$GOLDEN/score/labels.json")
+	vqa-tokenize -A answers.json -a "$GOLDEN/score/annotations.json" list.json | labels | jq -cS . | sort >got
+	jq -cS '.labels | to_entries[] | [(.key | tonumber), .value]' "$GOLDEN/score/labels.json" | sort | diff - got
+	# a checkpoint has its list; the order changes nothing
+	ckpt-init -L 1,1,1 -H 8 -n 2 -F 8 -f 5 -A answers.json tiny.safetensors
+	vqa-tokenize --shuffle 3 -A tiny -a "$GOLDEN/score/annotations.json" list.json | labels | jq -cS . | sort | diff - got
+	# without a list every answer is there
+	vqa-tokenize -a "$GOLDEN/score/annotations.json" list.json | labels | jq -cS . | sort >all
+	jq -cS '.annotations[] | [.question_id, (.answers | group_by(.answer) | map({key: .[0].answer, value: ([length, 4] | min | [0, 0.3, 0.6, 0.9, 1][.])}) | from_entries)]' \
+		"$GOLDEN/score/annotations.json" | sort | diff - all
+	# and the types
+	diff <(vqa-tokenize -a "$GOLDEN/score/annotations.json" list.json | records | jq -r 'select(.type == "question") | [.id, .answer_type, .question_type] | @tsv') \
+		<(jq -r '.annotations[] | [.question_id, .answer_type, .question_type] | @tsv' "$GOLDEN/score/annotations.json")
+}
+
+@test "annotations of several files, of more questions, out of a pipe" {
+	asked
+	vqa-tokenize -a "$GOLDEN/score/annotations.json" list.json | records >want
+	jq -c '.annotations |= .[400:]' "$GOLDEN/score/annotations.json" >late.json
+	jq -c '.annotations[:400]' "$GOLDEN/score/annotations.json" >early.json
+	cat early.json | vqa-tokenize -a late.json -a - list.json | records | sed 1d | diff <(sed 1d want) -
+	jq -c '.questions |= .[:7]' list.json >few.json
+	diff <(vqa-tokenize -a "$GOLDEN/score/annotations.json" few.json | records | sed '1d; $d') <(sed -n 2,8p want)
+	# what was known is replaced
+	jq '[.questions[:7][] | {question_id, img_id: .image_id, sent: .question, label: {x: 1}, answer_type: "x"}]' list.json >known.json
+	diff <(vqa-tokenize -a "$GOLDEN/score/annotations.json" known.json | records | jq -c 'select(.id) | [.label, .answer_type]') \
+		<(sed -n 2,8p want | jq -c '[.label, .answer_type]')
+	# labels are of the source
+	source_of() { vqa-tokenize "$@" | records | jq -r 'select(.type == "header").source'; }
+	echo '["yes"]' >one.json
+	[ "$(source_of list.json)" != "$(source_of -a "$GOLDEN/score/annotations.json" list.json)" ]
+	[ "$(source_of -A one.json -a "$GOLDEN/score/annotations.json" list.json)" != "$(source_of -a "$GOLDEN/score/annotations.json" list.json)" ]
+	fails_with 1 "vqa-tokenize: late.json: no annotation of question 262148000; 400 of the 900 questions have none" vqa-tokenize -a late.json list.json
+	[ ! -s fails_with.out ]
+	fails_with 1 "vqa-tokenize: late.json and the others: no annotation of question 262148000; 400 of the 900 questions have none" \
+		vqa-tokenize -a late.json -a <(echo '[]') list.json
+	status=0
+	vqa-tokenize -a late.json -a late.json list.json >out 2>said || status=$?
+	[ "$status" = 1 ] && [ ! -s out ]
+	grep -Eqx 'vqa-tokenize: late.json:1: entry 1 \(byte [0-9]+\): question_id 262148400 is annotated twice' said
+	fails_with 2 "vqa-tokenize: -A: expected with -a" vqa-tokenize -A one.json list.json
+	fails_with 2 "vqa-tokenize: --make-answers: no questions, expected -a only" vqa-tokenize --make-answers 9 -a late.json list.json
+	fails_with 2 "vqa-tokenize: --make-answers: no questions, expected -a only" vqa-tokenize --make-answers 9
+	fails_with 1 "vqa-tokenize: 0 answers occur at least 900 times, expected 1 to 65536" vqa-tokenize --make-answers 900 -a late.json
+	jq -c 'map(del(.multiple_choice_answer))' early.json >none.json
+	fails_with 1 "vqa-tokenize: none.json: question 262148000 has no 'multiple_choice_answer'" vqa-tokenize --make-answers 9 -a none.json
+	fails_with 1 "vqa-tokenize: stdout: cannot write: No space left on device" \
+		bash -c 'vqa-tokenize --make-answers 9 -a late.json >/dev/full'
+}
+
+@test "images are read once where they are shuffled: 5.4 times as few as else" {
+	/usr/bin/python3 "$ROOT/tests/questions.py" --questions 27000 >list.json
+	changes() { vqa-tokenize "$@" list.json | vqa-dump | jq -r 'select(.type == "question").image' | uniq | wc -l; }
+	[ "$(changes --shuffle-images 5)" = 5000 ]
+	[ "$(changes --shuffle 5)" -gt 26900 ]
+	diff <(vqa-tokenize --shuffle-images 5 list.json | vqa-dump | jq 'select(.type == "question").id' | sort -n) <(jq '.questions[].question_id' list.json | sort -n)
+}
+
+@test "memory: tables, never the file" {
+	[ -z "${VQA_SANITIZED:-}" ] || skip "a sanitizer's build has memory of its own"
+	for n in 5000 60000; do
+		/usr/bin/python3 "$ROOT/tests/questions.py" --questions $n >list.json
+		/usr/bin/python3 "$ROOT/tests/questions.py" --questions $n --annotations >annotations.json
+		most_memory vqa-tokenize --shuffle 1 list.json >/dev/null
+		cat most >>plain
+		cat list.json | most_memory vqa-tokenize --shuffle-images 1 >/dev/null
+		cat most >>piped
+		most_memory vqa-tokenize --shuffle 1 -a annotations.json list.json >/dev/null
+		cat most >>labelled
+	done
+	# A question of this list has 105 bytes, with its annotation 900: held in memory, as jansson does, over 5,000.
+	cat plain piped labelled
+	[ "$(bytes_each 5000 60000 <plain)" -le 60 ]
+	[ "$(bytes_each 5000 60000 <piped)" -le 60 ]
+	[ "$(bytes_each 5000 60000 <labelled)" -le 70 ]
 }
 
 @test "a list that breaks off, at any byte" {

@@ -8,9 +8,9 @@
 #include <string.h>
 
 #include "ckpt/storage.h"
-#include "ckpt/zip.h"
 #include "sys/little.h"
 #include "sys/utf8.h"
+#include "sys/zip.h"
 
 enum { KEY_MOST = 64, PROTOCOL = 1001, COPY_ALIGN = 8, COPIES_MOST = 4 };
 static const uint8_t magic[10] = { 0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19 };

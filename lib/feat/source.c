@@ -77,78 +77,113 @@ row_regions(const char *line, size_t n)
 	return count <= FEATURES_REGIONS ? count : 0;
 }
 
+/* A row is at fault, as the words say: it is left out, or that is the end. */
 static int
-add_row(struct source *s, const char *line, size_t n, int64_t at, struct err *err)
+skip(struct source *s, const struct err *why, struct err *err)
+{
+	*err = *why;
+	if (!s->skips)
+		return -1;
+	skips_add(s->skips, why);
+	return 0;
+}
+
+static int
+check_row(const struct source *s, const char *line, size_t n, int64_t number, struct err *err)
+{
+	const char *tab = memchr(line, '\t', n);
+
+	if (line[n - 1] != '\n')
+		return err_set(err, "%s:%lld: the last line breaks off without a newline", s->name, (long long)number);
+	if (!tab || tab == line || tab - line >= FEATURES_ID)
+		return err_set(err, "%s:%lld: no img_id of 1 to %d bytes before a tab", s->name, (long long)number,
+		               FEATURES_ID - 1);
+	return 0;
+}
+
+/* A line that was checked; n without its newline. */
+static int
+add_row(struct source *s, const char *line, size_t n, int64_t at, int64_t number, struct err *err)
 {
 	const char *tab = memchr(line, '\t', n);
 	struct table_row *more;
-	int regions;
+	int regions = row_regions(line, n);
 
-	if (!tab || tab == line || tab - line >= FEATURES_ID)
-		return err_set(err, "%s:%zu: no img_id of 1 to %d bytes before a tab", s->name, s->rows_n + 1,
-		               FEATURES_ID - 1);
 	if (!(s->rows_n & (s->rows_n - 1))) { /* room doubles at every power of two */
 		more = realloc(s->rows, (s->rows_n ? 2 * s->rows_n : 1) * sizeof *more);
 		if (!more)
 			return err_set(err, "%s: out of memory for its index", s->name);
 		s->rows = more;
 	}
-	s->rows[s->rows_n] = (struct table_row){ strndup(line, (size_t)(tab - line)), at, n, (int64_t)s->rows_n + 1 };
+	s->rows[s->rows_n] = (struct table_row){ strndup(line, (size_t)(tab - line)), at, n, number, 0 };
 	if (!s->rows[s->rows_n].id)
 		return err_set(err, "%s: out of memory for its index", s->name);
 	s->rows_n++;
-	regions = row_regions(line, n);
 	if (regions > s->objects)
 		s->objects = regions;
 	return 0;
 }
 
 static int
+read_rows(struct source *s, struct err *err)
+{
+	struct lines lines;
+	struct err why;
+	char *line;
+	int64_t at = 0;
+	size_t n;
+	int got = 0, bad = lseek(s->fd, 0, SEEK_SET) ? err_sys(err, "%s: cannot read", s->name) : 0;
+
+	lines_open(&lines, s->fd, s->name, TSV_ROW);
+	while (!bad && (got = lines_next(&lines, &line, &n, err)) > 0) {
+		bad = check_row(s, line, n, lines.number, &why) ? skip(s, &why, err)
+		                                                : add_row(s, line, n - 1, at, lines.number, err);
+		at += (int64_t)n;
+	}
+	lines_close(&lines);
+	return bad || got < 0 ? -1 : 0;
+}
+
+/* By id; of one id by line. */
+static int
 by_id(const void *a, const void *b)
 {
-	return strcmp(((const struct table_row *)a)->id, ((const struct table_row *)b)->id);
+	const struct table_row *x = a, *y = b;
+	int order = strcmp(x->id, y->id);
+
+	return order ? order : (x->line > y->line) - (x->line < y->line);
 }
 
 static int
 index_rows(struct source *s, struct err *err)
 {
-	struct lines lines;
-	char *line;
-	int64_t at = 0;
-	size_t n;
-	int got, bad = lseek(s->fd, 0, SEEK_SET) ? err_sys(err, "%s: cannot read", s->name) : 0;
+	size_t kept = 0;
 
-	lines_open(&lines, s->fd, s->name, TSV_ROW);
-	while (!bad && (got = lines_next(&lines, &line, &n, err)) != 0) {
-		if (got < 0)
-			bad = -1;
-		else if (line[n - 1] != '\n')
-			bad = err_set(err, "%s:%zu: the last line breaks off without a newline", s->name,
-			              s->rows_n + 1);
-		else
-			bad = add_row(s, line, n - 1, at, err);
-		at += bad ? 0 : (int64_t)n;
-	}
-	lines_close(&lines);
-	if (bad)
+	if (read_rows(s, err))
 		return -1;
-	if (!s->rows_n)
-		return err_set(err, "%s: no rows", s->name);
-	qsort(s->rows, s->rows_n, sizeof *s->rows, by_id);
-	for (size_t i = 1; i < s->rows_n; i++)
-		if (!strcmp(s->rows[i - 1].id, s->rows[i].id))
-			return err_set(
-				err, "%s:%lld: image '%s' is there twice, first in line %lld", s->name,
-				(long long)(s->rows[i].line > s->rows[i - 1].line ? s->rows[i] : s->rows[i - 1]).line,
-				s->rows[i].id,
-				(long long)(s->rows[i].line > s->rows[i - 1].line ? s->rows[i - 1] : s->rows[i]).line);
+	if (s->rows_n)
+		qsort(s->rows, s->rows_n, sizeof *s->rows, by_id);
+	for (size_t i = 0; i < s->rows_n; i++) {
+		struct table_row *row = &s->rows[i];
+		struct err why;
+
+		if (!kept || strcmp(s->rows[kept - 1].id, row->id) != 0) {
+			s->rows[kept++] = *row;
+			continue;
+		}
+		err_set(&why, "%s:%lld: image '%s' is there twice, first in line %lld", s->name, (long long)row->line,
+		        row->id, (long long)s->rows[kept - 1].line);
+		if (skip(s, &why, err))
+			return -1;
+		free(row->id);
+	}
+	s->rows_n = kept;
 	return 0;
 }
 
 static int
-get_row(struct source *s, const struct table_row *row, struct features *f, struct err *err)
+read_row(struct source *s, const struct table_row *row, struct err *err)
 {
-	char where[4200];
 	size_t have = 0;
 
 	if (row->n > s->row_room) {
@@ -168,23 +203,47 @@ get_row(struct source *s, const struct table_row *row, struct features *f, struc
 			               (long long)row->line);
 		have += (size_t)got;
 	}
-	snprintf(where, sizeof where, "%s:%lld", s->name, (long long)row->line);
-	return tsv_parse(f, s->row, row->n, where, err);
+	return 0;
 }
 
+/* 1; 0 if the row is left out; -1. */
+static int
+get_row(struct source *s, struct table_row *row, struct features *f, struct err *err)
+{
+	char where[4200];
+	struct err why;
+	int bad;
+
+	if (row->bad)
+		return 0;
+	if (read_row(s, row, err))
+		return -1;
+	snprintf(where, sizeof where, "%s:%lld", s->name, (long long)row->line);
+	bad = tsv_parse(f, s->row, row->n, where, &why);
+	if (!bad && s->features && f->columns != s->features)
+		bad = err_set(&why, "%s: image '%s' has %d features a region, but others of the table have %d", where,
+		              f->id, f->columns, s->features);
+	if (!bad)
+		return 1;
+	row->bad = 1;
+	return skip(s, &why, err);
+}
+
+/* How many features a region has, the first good row says. */
 static int
 open_table(struct source *s, struct err *err)
 {
 	struct features first = { 0 };
-	int bad;
+	int got = 0;
 
 	s->fd = open_seekable(s->name, err);
 	if (s->fd < 0 || index_rows(s, err))
 		return -1;
-	bad = get_row(s, &s->rows[0], &first, err);
+	for (size_t i = 0; !got && i < s->rows_n; i++)
+		got = get_row(s, &s->rows[i], &first, err);
 	s->features = first.columns;
 	features_release(&first);
-	return bad;
+	return got > 0 ? 0 : got < 0 ? -1 : err_set(err, "%s: no rows", s->name);
 }
 
 /* Whether a regular file begins as LMDB's do. */
@@ -209,9 +268,9 @@ looks_like_store(const char *path)
 }
 
 int
-source_open(struct source *s, const char *path, struct err *err)
+source_open(struct source *s, const char *path, struct skips *skips, struct err *err)
 {
-	*s = (struct source){ .name = path, .fd = -1, .is_store = looks_like_store(path) };
+	*s = (struct source){ .name = path, .fd = -1, .is_store = looks_like_store(path), .skips = skips };
 	if (s->is_store ? store_open(&s->store, path, err) : open_table(s, err)) {
 		source_close(s);
 		return -1;
@@ -233,7 +292,7 @@ source_get(struct source *s, const char *id, size_t n, struct features *f, struc
 		if (!order && s->rows[middle].id[n])
 			order = -1;
 		if (!order)
-			return get_row(s, &s->rows[middle], f, err) ? -1 : 1;
+			return get_row(s, &s->rows[middle], f, err);
 		if (order < 0)
 			high = middle;
 		else

@@ -5,17 +5,20 @@
 #define VQA_FEAT_SOURCE_H
 
 #include "feat/store.h"
+#include "sys/skips.h"
 
 struct table_row {
 	char *id;
 	int64_t at; /* of the row's first byte */
 	size_t n;   /* its bytes, without the newline */
 	int64_t line;
+	int bad; /* told, and left out */
 };
 
 struct source {
 	const char *name;
 	int is_store;
+	struct skips *skips; /* of a table: where bad rows are counted; NULL: they are faults */
 	struct store store;
 	/* A table: */
 	int fd;
@@ -27,9 +30,9 @@ struct source {
 	int objects;  /* most of any row */
 };
 
-/* A pipe is copied to a file without a name first. */
-int source_open(struct source *source, const char *path, struct err *err);
-/* 1, 0 if it lacks the image, -1. */
+/* A pipe is copied to a file without a name first. skips may be NULL. */
+int source_open(struct source *source, const char *path, struct skips *skips, struct err *err);
+/* 1, 0 if it lacks the image or that was left out, -1. */
 int source_get(struct source *source, const char *id, size_t n, struct features *f, struct err *err);
 void source_close(struct source *source);
 

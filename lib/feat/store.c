@@ -4,17 +4,22 @@
 #include "feat/store.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <jansson.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include <zlib.h>
 
 #include "feat/store_check.h"
 #include "sys/file.h"
 
-enum { HEAD = 32, PER_TRANSACTION = 256, MAP_LEAST = 1 << 16 };
+enum { HEAD = 32, MAP_LEAST = 1 << 16, VERSION = 2 };
+enum { PER_TRANSACTION = 4 << 20 }; /* bytes: what is written is then still in the processor's cache */
 
 static const char META[] = "\0vqa"; /* no image's id has a NUL */
 enum { META_N = 4 };
@@ -24,6 +29,18 @@ struct head {
 	uint64_t zero;
 };
 
+static uint32_t
+checksum(int version, const char *id, size_t id_n, struct head head, const void *data, size_t n)
+{
+	uLong crc = 0;
+
+	if (version > 1) {
+		head.crc = 0;
+		crc = crc32_z(crc32_z(0, (const uint8_t *)id, id_n), (const uint8_t *)&head, sizeof head);
+	}
+	return (uint32_t)crc32_z(crc, data, n);
+}
+
 static int
 lmdb_fault(const struct store *s, int code, const char *what, struct err *err)
 {
@@ -32,30 +49,43 @@ lmdb_fault(const struct store *s, int code, const char *what, struct err *err)
 }
 
 static int
+number(const json_t *json, const char *key, int high)
+{
+	json_int_t n = json_integer_value(json_object_get(json, key));
+
+	return n < 1 || n > high ? 0 : (int)n;
+}
+
+/* What a store says of itself, and whether it has as many images. */
+static int
 read_meta(struct store *s, struct err *err)
 {
 	MDB_val key = { META_N, (void *)(uintptr_t)META }, value;
 	const char *source;
+	MDB_stat stat;
 	json_t *json;
 	int bad;
 
-	if (mdb_get(s->txn, s->dbi, &key, &value))
+	if (mdb_get(s->txn, s->dbi, &key, &value) || mdb_stat(s->txn, s->dbi, &stat))
 		return err_set(err, "%s: not a store of vqa-featpack", s->path);
 	json = json_loadb(value.mv_data, value.mv_size, 0, NULL);
 	source = json_string_value(json_object_get(json, "source"));
+	s->version = number(json, "version", INT_MAX);
 	s->images = json_integer_value(json_object_get(json, "images"));
-	bad = json_integer_value(json_object_get(json, "version")) != 1 || s->images < 0 || !source ||
-	      strlen(source) >= sizeof s->source || json_integer_value(json_object_get(json, "features")) < 1 ||
-	      json_integer_value(json_object_get(json, "features")) > FEATURES_WIDTH ||
-	      json_integer_value(json_object_get(json, "objects")) < 1 ||
-	      json_integer_value(json_object_get(json, "objects")) > FEATURES_REGIONS;
-	if (!bad) {
-		s->features = (int)json_integer_value(json_object_get(json, "features"));
-		s->objects = (int)json_integer_value(json_object_get(json, "objects"));
+	s->features = number(json, "features", FEATURES_WIDTH);
+	s->objects = number(json, "objects", FEATURES_REGIONS);
+	bad = !s->version || !s->features || !s->objects || !source || strlen(source) >= sizeof s->source;
+	if (!bad)
 		memcpy(s->source, source, strlen(source) + 1);
-	}
 	json_decref(json);
-	return bad ? err_set(err, "%s: what it says of itself is broken", s->path) : 0;
+	if (bad)
+		return err_set(err, "%s: what it says of itself is broken", s->path);
+	if (s->version > VERSION)
+		return err_set(err, "%s: a store of version %d, expected at most %d", s->path, s->version, VERSION);
+	if (s->images < 1 || (uint64_t)s->images != stat.ms_entries - 1)
+		return err_set(err, "%s: damaged: %lld images, but it says %lld", s->path,
+		               (long long)stat.ms_entries - 1, (long long)s->images);
+	return 0;
 }
 
 static int
@@ -107,11 +137,11 @@ check_value(const struct store *s, const char *id, int id_n, const MDB_val *valu
 		               value->mv_size, HEAD);
 	memcpy(head, data, sizeof *head);
 	want = HEAD + (size_t)head->regions * 16 + (size_t)head->regions * head->columns * (head->type ? 2 : 4);
-	if (!head->regions || head->regions > FEATURES_REGIONS || !head->columns || head->columns > FEATURES_WIDTH ||
+	if (!head->regions || (int64_t)head->regions > s->objects || (int64_t)head->columns != s->features ||
 	    head->type > 1 || want != value->mv_size)
 		return err_set(err, "%s: image '%.*s': %zu bytes do not hold what its head says", s->path, id_n, id,
 		               value->mv_size);
-	if (crc32_z(0, data + HEAD, value->mv_size - HEAD) != head->crc)
+	if (checksum(s->version, id, (size_t)id_n, *head, data + HEAD, value->mv_size - HEAD) != head->crc)
 		return err_set(err, "%s: image '%.*s': its checksum does not match", s->path, id_n, id);
 	return 0;
 }
@@ -173,6 +203,45 @@ end(struct store *s, struct err *err)
 	return code ? lmdb_fault(s, code, "cannot write", err) : 0;
 }
 
+/* What is there under the temporary name is nothing yet, or was begun by LMDB. */
+static int
+may_take(int fd)
+{
+	uint8_t begin[20] = { 0 };
+	uint32_t magic;
+	struct stat st;
+
+	if (fstat(fd, &st) || !S_ISREG(st.st_mode) || pread(fd, begin, sizeof begin, 0) < 0)
+		return 0;
+	memcpy(&magic, begin + 16, sizeof magic);
+	return !st.st_size || magic == STORE_MAGIC;
+}
+
+/*
+ * The temporary file, empty and ours alone. A lock goes with its process, so that what a killed writer left is taken over; one that
+ * was renamed between open and lock is somebody's store.
+ */
+static int
+open_temporary(struct store *s, struct err *err)
+{
+	struct stat ours, there;
+
+	s->fd = open(s->temporary, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0666);
+	if (s->fd < 0)
+		return err_sys(err, "%s: cannot create", s->temporary);
+	if (!may_take(s->fd)) {
+		close(s->fd);
+		s->fd = -1;
+		return err_set(err, "%s: is there and no store that was left half-made", s->temporary);
+	}
+	if (!flock(s->fd, LOCK_EX | LOCK_NB) && !fstat(s->fd, &ours) && !stat(s->temporary, &there) &&
+	    ours.st_dev == there.st_dev && ours.st_ino == there.st_ino)
+		return ftruncate(s->fd, 0) ? err_sys(err, "%s: cannot write", s->temporary) : 0;
+	close(s->fd);
+	s->fd = -1;
+	return err_set(err, "%s: another vqa-featpack is writing it", s->path);
+}
+
 int
 store_create(struct store *s, const char *path, const char *source, struct err *err)
 {
@@ -180,9 +249,11 @@ store_create(struct store *s, const char *path, const char *source, struct err *
 
 	if (set_path(s, path, err) || check_replaceable(path, err))
 		return -1;
+	s->version = VERSION;
 	snprintf(s->source, sizeof s->source, "%s", source);
-	snprintf(s->temporary, sizeof s->temporary, "%s.new.%ld", path, (long)getpid());
-	unlink(s->temporary);
+	snprintf(s->temporary, sizeof s->temporary, "%s.new", path);
+	if (open_temporary(s, err))
+		return -1;
 	code = mdb_env_create(&s->env);
 	/* The map is address space, not disk: as much as a processor gives, far beyond any data set. */
 	if (!code)
@@ -197,6 +268,16 @@ store_create(struct store *s, const char *path, const char *source, struct err *
 	return begin(s, err) ? store_discard(s) : 0;
 }
 
+/* The next transaction. What the last one wrote begins its way to the disk, so that little is left to wait for at the end. */
+static int
+next(struct store *s, struct err *err)
+{
+	if (end(s, err))
+		return -1;
+	sync_file_range(s->fd, 0, 0, SYNC_FILE_RANGE_WRITE);
+	return begin(s, err);
+}
+
 int
 store_put(struct store *s, const struct features *f, struct err *err)
 {
@@ -209,33 +290,36 @@ store_put(struct store *s, const struct features *f, struct err *err)
 		             .height = (uint32_t)f->height };
 	int code;
 
-	if (s->images && f->columns != s->features)
-		return err_set(err, "image '%s' has %d features a region, but the images before it have %d", f->id,
-		               f->columns, s->features);
+	if (s->images && f->columns != s->features) {
+		err_set(err, "image '%s' has %d features a region, but the images before it have %d", f->id, f->columns,
+		        s->features);
+		return 1;
+	}
 	code = mdb_put(s->txn, s->dbi, &key, &value, MDB_NOOVERWRITE | MDB_RESERVE);
-	if (code == MDB_KEYEXIST)
-		return err_set(err, "image '%s' is there twice", f->id);
+	if (code == MDB_KEYEXIST) {
+		err_set(err, "image '%s' is there twice", f->id);
+		return 1;
+	}
 	if (code)
 		return lmdb_fault(s, code, "cannot write", err);
 	memcpy((uint8_t *)value.mv_data + HEAD, f->boxes, boxes);
 	memcpy((uint8_t *)value.mv_data + HEAD + boxes, f->features, features);
-	head.crc = (uint32_t)crc32_z(0, (uint8_t *)value.mv_data + HEAD, boxes + features);
+	head.crc = checksum(s->version, f->id, key.mv_size, head, (uint8_t *)value.mv_data + HEAD, boxes + features);
 	memcpy(value.mv_data, &head, sizeof head);
 	s->features = f->columns;
 	if (f->n > s->objects)
 		s->objects = f->n;
 	s->images++;
-	if (++s->pending == PER_TRANSACTION)
-		return end(s, err) || begin(s, err) ? -1 : 0;
-	return 0;
+	s->pending += value.mv_size;
+	return s->pending >= PER_TRANSACTION ? next(s, err) : 0;
 }
 
 int
 store_commit(struct store *s, struct err *err)
 {
 	MDB_val key = { META_N, (void *)(uintptr_t)META }, value;
-	json_t *json = json_pack("{s:i, s:I, s:i, s:i, s:s}", "version", 1, "images", (json_int_t)s->images, "features",
-	                         s->features, "objects", s->objects, "source", s->source);
+	json_t *json = json_pack("{s:i, s:I, s:i, s:i, s:s}", "version", s->version, "images", (json_int_t)s->images,
+	                         "features", s->features, "objects", s->objects, "source", s->source);
 	char *text = json ? json_dumps(json, JSON_COMPACT) : NULL;
 	int code = text ? 0 : ENOMEM;
 
@@ -252,6 +336,7 @@ store_commit(struct store *s, struct err *err)
 	s->env = NULL;
 	if (code ? lmdb_fault(s, code, "cannot sync", err) : rename_durably(s->temporary, s->path, err))
 		return store_discard(s);
+	close(s->fd);
 	return 0;
 }
 
@@ -260,5 +345,6 @@ store_discard(struct store *s)
 {
 	store_close(s);
 	unlink(s->temporary);
+	close(s->fd);
 	return -1;
 }

@@ -3,9 +3,11 @@
  *
  * Key: the image's id. Value: a head of 32 bytes, little endian, then boxes f32 (R, 4) and features (R, F):
  *
- *     u32 R, u32 F, u32 type (0 f32, 1 f16), u32 crc (CRC-32 of boxes and features), u32 width, u32 height, u64 0
+ *     u32 R, u32 F, u32 type (0 f32, 1 f16), u32 crc, u32 width, u32 height, u64 0
  *
- * Key "\0vqa": JSON {"version":1, "images":…, "features":F, "objects":R, "source":…}; it is written last.
+ * crc is the CRC-32 of the id, the head with a crc of 0, boxes and features; in version 1 of boxes and features only.
+ *
+ * Key "\0vqa": JSON {"version":2, "images":…, "features":F, "objects":R, "source":…}; it is written last.
  */
 #ifndef VQA_FEAT_STORE_H
 #define VQA_FEAT_STORE_H
@@ -23,12 +25,14 @@ struct store {
 	MDB_env *env;
 	MDB_txn *txn;
 	MDB_dbi dbi;
+	int version;
 	int64_t images;
 	int features, objects;
 	char source[256];
 	/* While writing: */
 	char temporary[4096 + 32];
-	int pending; /* images in this transaction */
+	int fd;         /* of the temporary file, with a lock on it */
+	size_t pending; /* bytes in this transaction */
 };
 
 /* Open to read: checks the file (feat/store_check.h) and what the store says of itself. */
@@ -37,8 +41,12 @@ int store_open(struct store *store, const char *path, struct err *err);
 int store_get(struct store *store, const char *id, size_t n, struct features *f, struct err *err);
 void store_close(struct store *store);
 
-/* A new store at path, under a temporary name until store_commit(). */
+/*
+ * A new store at path; until store_commit() it is PATH.new, which is locked: a second writer is refused, and what a killed one left
+ * there is written over.
+ */
 int store_create(struct store *store, const char *path, const char *source, struct err *err);
+/* 1: the image cannot be in this store, since another is there with its id, or with other features; -1: the store is at fault. */
 int store_put(struct store *store, const struct features *f, struct err *err);
 int store_commit(struct store *store, struct err *err);
 /* Always returns -1. */

@@ -23,16 +23,15 @@ struct column {
 static int
 split(struct column columns[COLUMNS], const char *row, size_t n, const char *where, struct err *err)
 {
-	size_t from = 0;
 	int count = 0;
 
-	for (size_t i = 0; i <= n; i++) {
-		if (i < n && row[i] != '\t')
-			continue;
+	for (size_t from = 0; from <= n; count++) {
+		const char *tab = memchr(row + from, '\t', n - from);
+		size_t end = tab ? (size_t)(tab - row) : n;
+
 		if (count < COLUMNS)
-			columns[count] = (struct column){ row + from, i - from, from };
-		count++;
-		from = i + 1;
+			columns[count] = (struct column){ row + from, end - from, from };
+		from = end + 1;
 	}
 	if (count != COLUMNS)
 		return err_set(err, "%s: %d columns, expected %d", where, count, COLUMNS);
@@ -89,41 +88,25 @@ get_bytes(void *out, size_t n, const struct column columns[COLUMNS], int column,
 	return fault(err, where, columns, column, at, words);
 }
 
-/* Pixels to shares, as the reference does, and its own tolerance of 1e-5 beyond the picture. */
 static int
-check_boxes(struct features *f, const struct column columns[COLUMNS], const char *where, struct err *err)
+share_boxes(struct features *f, const struct column columns[COLUMNS], const char *where, struct err *err)
 {
-	for (int i = 0; i < 4 * f->n; i++) {
-		float *x = &f->boxes[i];
-		char words[160];
+	struct err words;
 
-		*x /= (float)(i % 2 ? f->height : f->width);
-		if (*x >= -1e-5f && *x <= 1 + 1e-5f) {
-			*x = fminf(fmaxf(*x, 0), 1);
-			continue;
-		}
-		snprintf(words, sizeof words, "box %d lies at %g of the picture's %s, expected 0 to 1", i / 4,
-		         (double)*x, i % 2 ? "height" : "width");
-		return fault(err, where, columns, BOXES, 0, words);
-	}
-	return 0;
+	return features_share_boxes(f, &words) ? fault(err, where, columns, BOXES, 0, words.text) : 0;
 }
 
 static int
 check_features(const struct features *f, const struct column columns[COLUMNS], const char *where, struct err *err)
 {
-	const float *x = f->features;
+	size_t n = (size_t)f->n * (size_t)f->columns, i = first_not_finite(f->features, n);
+	char words[160];
 
-	for (size_t i = 0; i < (size_t)f->n * (size_t)f->columns; i++) {
-		char words[160];
-
-		if (isfinite(x[i]))
-			continue;
-		snprintf(words, sizeof words, "region %zu, number %zu is %g, expected a finite number",
-		         i / (size_t)f->columns, i % (size_t)f->columns, (double)x[i]);
-		return fault(err, where, columns, FEATURES, base64_length(i * 4 / 3 * 3), words);
-	}
-	return 0;
+	if (i == n)
+		return 0;
+	snprintf(words, sizeof words, "region %zu, number %zu is %g, expected a finite number", i / (size_t)f->columns,
+	         i % (size_t)f->columns, (double)((const float *)f->features)[i]);
+	return fault(err, where, columns, FEATURES, base64_length(i * 4 / 3 * 3), words);
 }
 
 static int
@@ -170,7 +153,7 @@ tsv_parse(struct features *f, const char *row, size_t n, const char *where, stru
 		return -1;
 	memcpy(f->id, columns[ID].text, columns[ID].n);
 	f->id[columns[ID].n] = '\0';
-	return check_boxes(f, columns, where, err) || check_features(f, columns, where, err) ? -1 : 0;
+	return share_boxes(f, columns, where, err) || check_features(f, columns, where, err) ? -1 : 0;
 }
 
 static int

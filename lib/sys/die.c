@@ -113,3 +113,11 @@ note_terminal(int fd)
 	if (isatty(fd))
 		warn_words("reading from the terminal; end with Ctrl-D");
 }
+
+void
+note_paths(char *const *paths, int n)
+{
+	for (int i = 0; i < n; i++)
+		if (strcmp(paths[i], "-") == 0)
+			note_terminal(STDIN_FILENO);
+}

@@ -20,5 +20,7 @@ void close_stdout(void);
 void refuse_terminal(int fd);
 /* Say on stderr that fd is a terminal and is being read ("reading from the terminal; end with Ctrl-D"). */
 void note_terminal(int fd);
+/* The same where one of these paths is "-", stdin. */
+void note_paths(char *const *paths, int n);
 
 #endif

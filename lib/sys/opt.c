@@ -107,6 +107,17 @@ is_word(const char *words, const char *text)
 }
 
 static void
+texts_add(struct texts *texts, const char *text)
+{
+	char **more = realloc(texts->text, ((size_t)texts->n + 1) * sizeof *more);
+
+	if (!more)
+		die_words("out of memory");
+	texts->text = more;
+	texts->text[texts->n++] = (char *)text;
+}
+
+static void
 take(const struct opt *o, const char *form, const char *text)
 {
 	switch (o->type) {
@@ -124,6 +135,9 @@ take(const struct opt *o, const char *form, const char *text)
 		break;
 	case OPT_T_TEXT:
 		*(const char **)o->value = text;
+		break;
+	case OPT_T_LIST:
+		texts_add(o->value, text);
 		break;
 	case OPT_T_WORD:
 		if (!is_word(o->words, text))

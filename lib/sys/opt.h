@@ -23,7 +23,13 @@ enum opt_type {
 	OPT_T_INT,  /* int64_t *: within [low, high] */
 	OPT_T_REAL, /* double *: finite, within [low, high] */
 	OPT_T_TEXT, /* const char ** */
+	OPT_T_LIST, /* struct texts *: as many as the option is given times */
 	OPT_T_WORD, /* const char **: one of the words in `words`, "a|b|c" */
+};
+
+struct texts {
+	char **text; /* (n): argv's own */
+	int n;
 };
 
 struct opt {
@@ -41,6 +47,7 @@ struct opt {
 #define OPT_INT(low, high) OPT_T_INT, (low), (high), NULL
 #define OPT_REAL(low, high) OPT_T_REAL, (low), (high), NULL
 #define OPT_TEXT OPT_T_TEXT, 0, 0, NULL
+#define OPT_LIST OPT_T_LIST, 0, 0, NULL
 #define OPT_WORD(words) OPT_T_WORD, 0, 0, (words)
 
 struct program {

@@ -1,5 +1,5 @@
 /*
- * Open addressing with linear probing, at most half full; slots hold numbers, so that growing moves nothing else.
+ * Open addressing with linear probing, at most three quarters full; slots hold numbers, so that growing moves nothing else.
  */
 #include "text/index.h"
 
@@ -39,8 +39,8 @@ ids_find(const struct ids *ids, int64_t id)
 static int
 ids_grow(struct ids *ids)
 {
-	uint32_t size = ids->size ? 2 * ids->size : 64;
-	uint32_t *slots = calloc(2 * (size_t)size, sizeof *slots);
+	uint32_t places = ids->size ? 2 * (ids->mask + 1) : 64, size = places / 4 * 3;
+	uint32_t *slots = calloc(places, sizeof *slots);
 	int64_t *id = slots && size < INDEX_MAX ? realloc(ids->id, size * sizeof *id) : NULL;
 
 	if (!id) {
@@ -51,7 +51,7 @@ ids_grow(struct ids *ids)
 	ids->slots = slots;
 	ids->id = id;
 	ids->size = size;
-	ids->mask = 2 * size - 1;
+	ids->mask = places - 1;
 	for (uint32_t i = 0; i < ids->count; i++)
 		ids->slots[id_slot(ids, ids->id[i])] = i + 1;
 	return 0;
@@ -96,11 +96,17 @@ name_slot(const struct names *names, const char *name)
 	return at;
 }
 
+int64_t
+names_find(const struct names *names, const char *name)
+{
+	return names->slots ? (int64_t)names->slots[name_slot(names, name)] - 1 : INDEX_NONE;
+}
+
 static int
 names_grow(struct names *names)
 {
-	uint32_t size = names->size ? 2 * names->size : 64;
-	uint32_t *slots = calloc(2 * (size_t)size, sizeof *slots);
+	uint32_t places = names->size ? 2 * (names->mask + 1) : 64, size = places / 4 * 3;
+	uint32_t *slots = calloc(places, sizeof *slots);
 	size_t *at = slots && size < INDEX_MAX ? realloc(names->at, size * sizeof *at) : NULL;
 
 	if (!at) {
@@ -111,7 +117,7 @@ names_grow(struct names *names)
 	names->slots = slots;
 	names->at = at;
 	names->size = size;
-	names->mask = 2 * size - 1;
+	names->mask = places - 1;
 	for (uint32_t i = 0; i < names->count; i++)
 		names->slots[name_slot(names, names_get(names, i))] = i + 1;
 	return 0;

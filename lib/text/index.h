@@ -31,6 +31,8 @@ struct names {
 
 /* The number of a name, which is added if it is new; INDEX_FULL: no memory. */
 int64_t names_add(struct names *names, const char *name);
+/* The number of a name; INDEX_NONE if it is not there. */
+int64_t names_find(const struct names *names, const char *name);
 const char *names_get(const struct names *names, uint32_t number);
 void names_free(struct names *names);
 

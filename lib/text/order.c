@@ -12,12 +12,12 @@
 #include "sys/philox.h"
 #include "text/vocab.h"
 
-/* Counter word 3, apart from every other use of the seed. */
-enum { SITE_ORDER = 0x6f726472 };
+/* Counter word 3, apart from every other use of the seed: of questions, of images. */
+enum { SITE_ORDER = 0x6f726472, SITE_IMAGES = 0x696d6167 };
 
 /* Uniform in [0, n): 64 bits, those that would favour small results drawn anew. */
 static uint32_t
-draw_below(uint64_t seed, uint32_t i, uint32_t n)
+draw_below(uint64_t seed, uint32_t site, uint32_t i, uint32_t n)
 {
 	uint64_t most = UINT64_MAX - UINT64_MAX % n;
 
@@ -25,7 +25,7 @@ draw_below(uint64_t seed, uint32_t i, uint32_t n)
 		uint32_t words[4];
 		uint64_t draw;
 
-		philox4x32(words, seed, i, attempt, 0, SITE_ORDER);
+		philox4x32(words, seed, i, attempt, 0, site);
 		draw = (uint64_t)words[1] << 32 | words[0];
 		if (draw < most)
 			return (uint32_t)(draw % n);
@@ -33,17 +33,17 @@ draw_below(uint64_t seed, uint32_t i, uint32_t n)
 }
 
 static void
-shuffle(uint32_t *list, uint32_t n, uint64_t seed)
+shuffle(uint32_t *list, uint32_t n, uint64_t seed, uint32_t site)
 {
 	for (uint32_t i = n; i > 1; i--) {
-		uint32_t j = draw_below(seed, i - 1, i), kept = list[i - 1];
+		uint32_t j = draw_below(seed, site, i - 1, i), kept = list[i - 1];
 
 		list[i - 1] = list[j];
 		list[j] = kept;
 	}
 }
 
-/* Images in random order; a counting sort brings each question behind its image, in the list's order. */
+/* Images in random order; a counting sort brings each question behind its image, in the order of the list, a random one. */
 static int
 shuffle_images(uint32_t *list, uint32_t n, const struct questions *q, uint64_t seed, struct err *err)
 {
@@ -59,7 +59,7 @@ shuffle_images(uint32_t *list, uint32_t n, const struct questions *q, uint64_t s
 			begins[q->images[list[i]]]++;
 		for (uint32_t i = 0; i < images; i++)
 			turn[i] = i;
-		shuffle(turn, images, seed);
+		shuffle(turn, images, seed, SITE_IMAGES);
 		for (uint32_t i = 0; i < images; i++) {
 			uint32_t count = begins[turn[i]];
 
@@ -87,8 +87,8 @@ order_make(struct order *order, const struct questions *q, const struct order_ch
 	for (uint32_t k = 0; k < q->ids.count; k++)
 		if (choice->limit_images < 0 || q->images[k] < choice->limit_images)
 			order->questions[n++] = k;
-	if (choice->kind == ORDER_SHUFFLE)
-		shuffle(order->questions, n, choice->seed);
+	if (choice->kind != ORDER_FILE)
+		shuffle(order->questions, n, choice->seed, SITE_ORDER);
 	if (choice->kind == ORDER_SHUFFLE_IMAGES && shuffle_images(order->questions, n, q, choice->seed, err)) {
 		order_free(order);
 		return -1;

@@ -15,7 +15,7 @@ enum order_kind { ORDER_FILE, ORDER_SHUFFLE, ORDER_SHUFFLE_IMAGES };
 struct order_choice {
 	int64_t limit_images; /* questions of the first so many images; < 0: all */
 	enum order_kind
-		kind; /* ORDER_SHUFFLE_IMAGES: images in random order, an image's questions together as in the list */
+		kind; /* ORDER_SHUFFLE_IMAGES: images in random order, an image's questions together, they too */
 	uint64_t seed;
 	int64_t shard, shards; /* those whose place k in the order has k mod shards = shard */
 	int64_t skip;          /* of what is left, the first so many */

@@ -24,8 +24,8 @@ read_image(const struct list *list, struct entry *entry, struct err *err)
 	size_t n;
 
 	if (json_is_integer(value)) {
-		snprintf(entry->digits, sizeof entry->digits, "%" PRId64, (int64_t)json_integer_value(value));
-		entry->image = entry->digits;
+		snprintf(entry->name, sizeof entry->name, "%" PRId64, (int64_t)json_integer_value(value));
+		entry->image = entry->name;
 		return 0;
 	}
 	if (!value)
@@ -38,6 +38,30 @@ read_image(const struct list *list, struct entry *entry, struct err *err)
 	n = json_string_length(value);
 	if (n == 0 || n > IMAGE_ID_MAX)
 		return list_fault(list, err, "'img_id' of %zu bytes, expected 1 to %d", n, IMAGE_ID_MAX);
+	return 0;
+}
+
+/* The image of an entry of VQA's own list: the set is named beside the list, ahead of it. */
+static int
+read_coco_image(const struct list *list, struct entry *entry, struct err *err)
+{
+	const json_t *subtype = json_object_get(list->around, "data_subtype");
+	const char *set = json_string_value(subtype);
+	char words[80];
+	int64_t id;
+
+	if (!subtype)
+		return list_fault(list, err, "no 'data_subtype' came before 'questions', expected the images' set");
+	if (!set || !*set || json_string_length(subtype) > SUBTYPE_MAX || strlen(set) != json_string_length(subtype))
+		return list_fault(list, err, "'data_subtype' is %s, expected a string of 1 to %d bytes",
+		                  json_words(words, sizeof words, subtype), SUBTYPE_MAX);
+	if (list_id(list, entry->json, "image_id", &id, err))
+		return -1;
+	if (id < 0)
+		return list_fault(list, err, "'image_id' is %" PRId64 ", expected an integer from 0", id);
+	snprintf(entry->name, sizeof entry->name, "COCO_%s_%012" PRId64,
+	         strcmp(set, "test-dev2015") == 0 ? "test2015" : set, id);
+	entry->image = entry->name;
 	return 0;
 }
 
@@ -65,24 +89,34 @@ read_label(const struct list *list, struct entry *entry, int needed, struct err 
 	return 0;
 }
 
+static int
+read_sentence(const struct list *list, struct entry *entry, const char *key, struct err *err)
+{
+	const json_t *sent = json_object_get(entry->json, key);
+	char words[80];
+
+	if (!sent)
+		return list_fault(list, err, "'%s' is missing, expected a string", key);
+	if (!json_is_string(sent))
+		return list_fault(list, err, "'%s' is %s, expected a string", key,
+		                  json_words(words, sizeof words, sent));
+	entry->sent = json_string_value(sent);
+	entry->sent_n = json_string_length(sent);
+	if (entry->sent_n > SENTENCE_MAX)
+		return list_fault(list, err, "'%s' of %zu bytes, expected at most %d", key, entry->sent_n,
+		                  SENTENCE_MAX);
+	return 0;
+}
+
 /* Takes json; entry_release() also after an error. */
 static int
 entry_read(const struct list *list, struct entry *entry, json_t *json, int need_label, struct err *err)
 {
-	const json_t *sent = json_object_get(json, "sent");
-	char words[80];
-
 	*entry = (struct entry){ .json = json };
-	if (list_integer(list, json, "question_id", &entry->id, err) || read_image(list, entry, err))
+	if (list_id(list, json, "question_id", &entry->id, err) ||
+	    (list->around ? read_coco_image : read_image)(list, entry, err) ||
+	    read_sentence(list, entry, list->around ? "question" : "sent", err))
 		return -1;
-	if (!sent)
-		return list_fault(list, err, "'sent' is missing, expected a string");
-	if (!json_is_string(sent))
-		return list_fault(list, err, "'sent' is %s, expected a string", json_words(words, sizeof words, sent));
-	entry->sent = json_string_value(sent);
-	entry->sent_n = json_string_length(sent);
-	if (entry->sent_n > SENTENCE_MAX)
-		return list_fault(list, err, "'sent' of %zu bytes, expected at most %d", entry->sent_n, SENTENCE_MAX);
 	if (read_label(list, entry, need_label, err) ||
 	    list_string(list, json, "answer_type", 0, &entry->answer_type, err) ||
 	    list_string(list, json, "question_type", 0, &entry->question_type, err))
@@ -187,7 +221,7 @@ questions_open(struct questions *q, char **paths, int files, int need_label, str
 	for (; q->files < files; q->files++) {
 		struct list *list = &q->lists[q->files];
 
-		if (list_open(list, paths[q->files], q->hash, err))
+		if (list_open(list, paths[q->files], "questions", q->hash, err))
 			goto fail;
 		q->first[q->files] = q->ids.count;
 		if (questions_read(q, list, need_label, err)) {

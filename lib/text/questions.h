@@ -1,6 +1,11 @@
 /*
- * The reference's question lists: JSON arrays of {"question_id", "img_id", "sent"} and, where known, "label" {answer: score},
- * "answer_type", "question_type"; other keys are let be.
+ * Question lists of two forms; keys that are not named here are let be.
+ *
+ * The reference's: a JSON array of {"question_id", "img_id", "sent"} and, where known, "label" {answer: score}, "answer_type",
+ * "question_type".
+ *
+ * VQA's own: {"data_subtype": "train2014", "questions": [{"question_id", "image_id", "question"}]}. The image is then
+ * COCO_train2014_ and the image_id in 12 digits; of the set "test-dev2015" it is one of test2015's, as its files are.
  *
  * questions_open() reads and checks all of it once and keeps 8 bytes of place, the id and the image's number a question;
  * questions_at() reads one again. So order is free, a list never has to fit in memory, and a bad list is known before the first
@@ -17,7 +22,7 @@
 #include "text/index.h"
 #include "text/list.h"
 
-enum { IMAGE_ID_MAX = 511 }; /* bytes: what a store's key can hold */
+enum { IMAGE_ID_MAX = 511, SUBTYPE_MAX = 64 }; /* bytes: what a store's key can hold; of "data_subtype" */
 
 struct questions {
 	struct list *lists; /* one a file */
@@ -33,13 +38,13 @@ struct questions {
 
 struct entry {
 	int64_t id;
-	const char *image; /* decimal where the list has an integer */
+	const char *image; /* decimal where the reference's list has an integer */
 	const char *sent;  /* UTF-8; may hold NULs */
 	size_t sent_n;
 	const json_t *label;                     /* an object of numbers 0..1, or NULL */
 	const char *answer_type, *question_type; /* or NULL */
 	json_t *json;                            /* owns all of the above */
-	char digits[24];
+	char name[SUBTYPE_MAX + 32];             /* an image's that the list has as an integer */
 };
 
 /* need_label: an entry without "label" is an error. After an error nothing is open. */

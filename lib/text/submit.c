@@ -1,20 +1,30 @@
 /*
- * The text is made as the answers come and kept in memory: about 70 bytes an answer, 32 MB for VQA's test split.
+ * The text is made as the answers come and kept in a file without a name, about 70 bytes an answer; in memory are the ids alone.
  */
 #include "text/submit.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
+#include "sys/file.h"
 #include "sys/utf8.h"
 
 int
 submit_init(struct submit *submit, const struct questions *want, struct err *err)
 {
+	int fd = file_nameless(err);
+
 	*submit = (struct submit){ .want = want };
-	submit->file = open_memstream(&submit->text, &submit->n);
-	return submit->file ? 0 : err_sys(err, "memory for answers");
+	if (fd < 0)
+		return -1;
+	submit->file = fdopen(fd, "w+");
+	if (submit->file)
+		return 0;
+	err_sys(err, "temporary file");
+	close(fd);
+	return -1;
 }
 
 void
@@ -22,7 +32,6 @@ submit_release(struct submit *submit)
 {
 	if (submit->file)
 		fclose(submit->file);
-	free(submit->text);
 	ids_free(&submit->ids);
 	*submit = (struct submit){ 0 };
 }
@@ -53,6 +62,7 @@ put_python(FILE *file, const char *text, size_t n)
 	putc('"', file);
 }
 
+/* 1: a fault that is told at the end; then err says so. */
 static int
 submit_answer(struct submit *submit, const struct rec_in *in, struct err *err)
 {
@@ -62,18 +72,22 @@ submit_answer(struct submit *submit, const struct rec_in *in, struct err *err)
 
 	if (rec_int(in, "id", INT64_MIN, INT64_MAX, &id, err) || rec_text(in, "answer", &answer, &n, err))
 		return -1;
-	if (submit->want && ids_find(&submit->want->ids, id) < 0)
-		return rec_fault(in, err, "id %" PRId64 " is not in %s", id, submit->want->lists[0].name);
+	if (submit->want && ids_find(&submit->want->ids, id) < 0) {
+		rec_fault(in, err, "id %" PRId64 " is not in %s", id, submit->want->lists[0].name);
+		return 1;
+	}
 	same = ids_add(&submit->ids, id);
-	if (same >= 0)
-		return rec_fault(in, err, "id %" PRId64 " is answered twice, first in answer %" PRId64, id, same + 1);
 	if (same == INDEX_FULL)
 		return err_set(err, "%s: out of memory", in->name);
+	if (same >= 0) {
+		rec_fault(in, err, "id %" PRId64 " is answered twice, first in answer %" PRId64, id, same + 1);
+		return 1;
+	}
 	fprintf(submit->file, "%s\n    {\n        \"answer\": ", submit->ids.count > 1 ? "," : "[");
 	put_python(submit->file, answer, n);
 	fprintf(submit->file, ",\n        \"question_id\": %" PRId64 "\n    }", id);
 	if (ferror(submit->file))
-		return err_set(err, "%s: out of memory", in->name);
+		return err_sys(err, "%s: temporary file: cannot write", in->name);
 	if (ftell(submit->file) > SUBMIT_MAX)
 		return rec_fault(in, err, "over %d bytes of answers so far, expected a smaller file", SUBMIT_MAX);
 	return 0;
@@ -83,35 +97,54 @@ int
 submit_record(struct submit *submit, const struct rec_in *in, struct err *err)
 {
 	int64_t questions;
+	int r;
 
-	if (rec_is(in, "answer"))
-		return submit_answer(submit, in, err);
+	if (rec_is(in, "answer")) {
+		r = submit_answer(submit, in, err);
+		if (r > 0 && submit->faults++ == 0)
+			submit->first = *err;
+		return r < 0 ? -1 : 0;
+	}
 	if (!rec_is(in, "end") || !rec_get(in, "questions"))
 		return 0;
 	if (rec_int(in, "questions", 0, INT64_MAX, &questions, err))
 		return -1;
-	if (questions != submit->ids.count)
-		return rec_fault(in, err, "%" PRId64 " questions, but %u answers came before it", questions,
-		                 submit->ids.count);
+	if (questions != submit->ids.count + submit->faults)
+		return rec_fault(in, err, "%" PRId64 " questions, but %" PRId64 " answers came before it", questions,
+		                 submit->ids.count + submit->faults);
 	return 0;
+}
+
+static int
+submit_check(const struct submit *submit, const char *name, struct err *err)
+{
+	uint32_t k = 0, missing;
+
+	if (submit->faults > 0)
+		return err_set(err, submit->faults > 1 ? "%s; %" PRId64 " more answers are at fault" : "%s",
+		               submit->first.text, submit->faults - 1);
+	if (!submit->want || submit->ids.count == submit->want->ids.count)
+		return 0;
+	missing = submit->want->ids.count - submit->ids.count;
+	while (ids_find(&submit->ids, submit->want->ids.id[k]) >= 0)
+		k++;
+	return err_set(err, "%s: no answer to question %" PRId64 " of %s; %u of its %u questions have none", name,
+	               submit->want->ids.id[k], submit->want->lists[0].name, missing, submit->want->ids.count);
 }
 
 int
 submit_write(struct submit *submit, FILE *out, const char *name, struct err *err)
 {
-	if (submit->want && submit->ids.count < submit->want->ids.count) {
-		uint32_t k = 0, missing = submit->want->ids.count - submit->ids.count;
+	char buf[1 << 16];
+	size_t n;
 
-		while (ids_find(&submit->ids, submit->want->ids.id[k]) >= 0)
-			k++;
-		return err_set(err, "%s: no answer to question %" PRId64 " of %s; %u of its %u questions have none",
-		               name, submit->want->ids.id[k], submit->want->lists[0].name, missing,
-		               submit->want->ids.count);
-	}
+	if (submit_check(submit, name, err))
+		return -1;
 	fputs(submit->ids.count > 0 ? "\n]" : "[]", submit->file);
-	if (fflush(submit->file))
-		return err_set(err, "%s: out of memory", name);
-	if (fwrite(submit->text, 1, submit->n, out) != submit->n)
-		return err_sys(err, "stdout: cannot write");
-	return 0;
+	if (fflush(submit->file) || fseek(submit->file, 0, SEEK_SET))
+		return err_sys(err, "%s: temporary file: cannot write", name);
+	while ((n = fread(buf, 1, sizeof buf, submit->file)) > 0)
+		if (fwrite(buf, 1, n, out) != n)
+			return err_sys(err, "stdout: cannot write");
+	return ferror(submit->file) ? err_sys(err, "%s: temporary file: cannot read", name) : 0;
 }

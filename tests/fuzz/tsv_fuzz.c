@@ -59,7 +59,7 @@ read_table(const char *path)
 	struct source source;
 	struct err err = { "" };
 
-	if (source_open(&source, path, &err)) {
+	if (source_open(&source, path, NULL, &err)) {
 		must_say(err.text);
 		return;
 	}

@@ -233,7 +233,24 @@ test_faults(void **state)
 	FAULT("", ": breaks off at byte 0, expected a JSON list");
 	FAULT(" \n ", ": breaks off at byte 3, expected a JSON list");
 	FAULT("[", ": breaks off at byte 1, expected the list to go on or ']'");
-	FAULT("{}", ":1: byte 0: found '{', expected '[', a JSON list");
+	FAULT("{}", ": an object without 'questions', expected it or a JSON list");
+	FAULT("{\"questions\":[]}", "");
+	FAULT(" {\"a\":[1,{}],\"questions\" : [ ] , \"b\":\"]}\"}\n", "");
+	FAULT("{\"a\":1", ": breaks off at byte 6, inside what began on line 1");
+	FAULT("{\"a\"", ": breaks off at byte 4, expected the object around the list to go on");
+	FAULT("{\"questions\":[]", ": breaks off at byte 15, expected the object around the list to go on");
+	FAULT("{\"questions\":{}}", ":1: byte 13: found '{', expected '[', a JSON list");
+	FAULT("{\"a\":1,}", ":1: byte 7: found '}', expected '\"', a name in the object around the list");
+	FAULT("{\"a\" 1}", ":1: byte 5: found '1', expected ':'");
+	FAULT("{\"a\":1 \"b\":2}", ":1: byte 7: found '\"', expected ',' or '}'");
+	FAULT("{\n\"a\":1,\"a\":2}", ":2: byte 8: 'a' is there twice");
+	FAULT("{\"questions\":[],\"questions\":[]}", ":1: byte 16: 'questions' is there twice");
+	FAULT("{\"a\":NaN,\"questions\":[]}", ":1: byte 5: invalid token near 'NaN' before byte 8");
+	FAULT("{\"a\":,\"questions\":[]}", ":1: byte 5: found ',', expected a value");
+	FAULT("{\"\\u0000\":1}", ":1: byte 1: a name has a NUL character in it, expected text");
+	FAULT("{\"questions\":[]}{}", ":1: byte 16: found '{', expected nothing after the list");
+	FAULT("{\"questions\":[{\"question_id\":1,\"image_id\":1,\"question\":\"\"}]}",
+	      ":1: entry 1 (byte 14): no 'data_subtype' came before 'questions', expected the images' set");
 	FAULT("\xef\xbb\xbf[]", ":1: byte 0: found byte 0xef, expected '[', a JSON list");
 	FAULT("[]\n[]", ":2: byte 3: found '[', expected nothing after the list");
 	FAULT("[\n1]", ":2: byte 2: found '1', expected '{', an entry of the list");
@@ -368,6 +385,7 @@ test_orders(void **state)
 	struct order a, b;
 	struct err err;
 	char seen[1000] = { 0 };
+	int falls = 0;
 
 	(void)state;
 	questions_of(&q, 1000, 50);
@@ -391,15 +409,22 @@ test_orders(void **state)
 		order_free(&b);
 	}
 	order_free(&a);
-	/* images together, each with its questions in order */
+	/* images together, each with all of its questions, which are not in the list's order */
 	choice = (struct order_choice){ .limit_images = 20, .kind = ORDER_SHUFFLE_IMAGES, .seed = 1, .shards = 1 };
 	assert_int_equal(order_make(&a, &q, &choice, &err), 0);
 	assert_int_equal(a.count, 400);
+	memset(seen, 0, sizeof seen);
 	for (int k = 0; k < 400; k++) {
 		assert_true(a.questions[k] % 50 < 20);
-		if (k % 20)
-			assert_int_equal(a.questions[k], a.questions[k - 1] + 50);
+		assert_int_equal(seen[a.questions[k]]++, 0);
+		if (k % 20) {
+			assert_int_equal(a.questions[k] % 50, a.questions[k - 1] % 50);
+			falls += a.questions[k] < a.questions[k - 1];
+		}
 	}
+	assert_int_equal(a.questions[0], 950); /* the same for ever, too */
+	assert_int_equal(a.questions[399], 7);
+	assert_in_range(falls, 100, 280); /* of 380: every other one */
 	order_free(&a);
 	choice = (struct order_choice){ .limit_images = 1, .shards = 1, .skip = 21 };
 	assert_int_equal(order_make(&a, &q, &choice, &err), -1);

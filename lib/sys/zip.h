@@ -1,14 +1,14 @@
 /*
- * A zip archive that lies in memory, as torch.save writes it: entries are stored, never compressed, so that their bytes are used
- * where they are. zip64 is read. The archive owns its list; names and data are the memory's.
+ * A zip archive that lies in memory, as torch.save and numpy write it: stored entries are used where they are, sys/unzip.h reads
+ * those that are compressed too. zip64 is read. The archive owns its list; names and data are the memory's.
  *
  *     local header, name, extra, data | … | central directory: one record an entry | zip64 end, its locator | end
  *
  * An archive that was opened has been checked whole: every entry's header and data lie before the directory, none overlap, and no
- * name is there twice. Checksums are not looked at: torch can write files without them.
+ * name is there twice. Checksums are not looked at here: torch can write files without them.
  */
-#ifndef VQA_CKPT_ZIP_H
-#define VQA_CKPT_ZIP_H
+#ifndef VQA_SYS_ZIP_H
+#define VQA_SYS_ZIP_H
 
 #include <stddef.h>
 #include <stdint.h>
@@ -19,6 +19,8 @@ struct zip_entry {
 	const char *name; /* (name_n), without an end */
 	size_t name_n;
 	size_t header, at, n; /* the local header, the data, and their bytes */
+	uint64_t size;        /* bytes when unpacked, and the CRC-32 of those */
+	uint32_t crc;
 	int method, flags;
 };
 

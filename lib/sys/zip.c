@@ -1,7 +1,7 @@
 /*
  * Zip archives: the directory is read from the file's end, and each entry's header is checked against it.
  */
-#include "ckpt/zip.h"
+#include "sys/zip.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -139,6 +139,7 @@ read_entry(struct zip_entry *entry, uint64_t *at, const uint8_t *bytes, const st
 		return err_set(err, "byte %llu: no record of the zip directory", (unsigned long long)*at);
 	entry->flags = (int)little(record + 8, 2);
 	entry->method = (int)little(record + 10, 2);
+	entry->crc = (uint32_t)little(record + 16, 4);
 	packed = little(record + 20, 4);
 	size = little(record + 24, 4);
 	entry->name_n = little(record + 28, 2);
@@ -152,6 +153,7 @@ read_entry(struct zip_entry *entry, uint64_t *at, const uint8_t *bytes, const st
 		return err_set(err, "byte %llu: a record of the zip directory has a broken extra field",
 		               (unsigned long long)*at);
 	*at += skip;
+	entry->size = size;
 	if (!entry->method && packed != size)
 		return err_set(err, "entry '%s' is stored, but its %llu bytes are to become %llu", quoted(name, entry),
 		               (unsigned long long)packed, (unsigned long long)size);

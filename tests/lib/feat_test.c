@@ -1,0 +1,163 @@
+/*
+ * Base64 and what is done with all of an image's numbers: long texts, which go through registers where there are some, against
+ * short ones and against slow definitions, with a fault at every place.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "feat/features.h"
+#include "sys/base64.h"
+#include "sys/half.h"
+
+enum { BYTES = 300 };
+
+static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
+/* RFC 4648, bit by bit. */
+static void
+slow_encode(char *out, const uint8_t *in, size_t n)
+{
+	size_t bits = 8 * n, length = base64_length(n);
+
+	for (size_t i = 0; i < length; i++) {
+		int value = 0;
+
+		for (size_t b = 6 * i; b < 6 * i + 6; b++)
+			value = 2 * value + (b < bits ? in[b / 8] >> (7 - b % 8) & 1 : 0);
+		out[i] = 6 * i < bits ? alphabet[value] : '=';
+	}
+}
+
+static void
+fill(uint8_t *out, size_t n, unsigned seed)
+{
+	for (size_t i = 0; i < n; i++)
+		out[i] = (uint8_t)((seed = seed * 1664525 + 1013904223) >> 24);
+}
+
+static void
+test_base64(void **state)
+{
+	(void)state;
+	for (size_t n = 0; n <= BYTES; n++) {
+		uint8_t in[BYTES], *out = malloc(n + 1);
+		size_t length = base64_length(n), at;
+		char *text = malloc(length + 1), slow[2 * BYTES];
+
+		fill(in, n, (unsigned)n);
+		base64_encode(text, in, n);
+		slow_encode(slow, in, n);
+		assert_memory_equal(text, slow, length);
+		out[n] = 0xa5; /* one byte beyond is not written, nor are more, which ASan sees */
+		assert_int_equal(base64_decode(out, text, length, &at), n);
+		assert_memory_equal(out, in, n);
+		assert_int_equal(out[n], 0xa5);
+		free(text);
+		free(out);
+	}
+}
+
+/* Every byte at every place: taken if it is of the alphabet, else refused there, by the long way as by the short one. */
+static void
+test_base64_faults(void **state)
+{
+	enum { LENGTH = 4 * 36 };
+	uint8_t in[LENGTH / 4 * 3], out[LENGTH / 4 * 3];
+	char text[LENGTH];
+	size_t at;
+
+	(void)state;
+	fill(in, sizeof in, 7);
+	base64_encode(text, in, sizeof in);
+	for (size_t i = 0; i < LENGTH - 2; i++)
+		for (int c = 0; c < 256; c++) {
+			char was = text[i];
+			int good = c && strchr(alphabet, c);
+
+			text[i] = (char)c;
+			assert_int_equal(base64_decode(out, text, LENGTH, &at), good ? (long)sizeof in : -1);
+			assert_int_equal(at, good ? LENGTH : i);
+			text[i] = was;
+		}
+	assert_int_equal(base64_decode(out, text, LENGTH - 1, &at), -1);
+	text[LENGTH - 1] = '='; /* the one before has bits that belong to no byte */
+	text[LENGTH - 2] = 'B';
+	assert_int_equal(base64_decode(out, text, LENGTH, &at), -1);
+	assert_int_equal(at, LENGTH - 2);
+	text[LENGTH - 2] = 'E';
+	assert_int_equal(base64_decode(out, text, LENGTH, &at), sizeof in - 1);
+}
+
+static void
+test_not_finite(void **state)
+{
+	static const float others[] = { INFINITY, -INFINITY, NAN, -NAN };
+	float x[200] = { 0 };
+
+	(void)state;
+	for (size_t n = 0; n <= 200; n++) {
+		for (size_t i = 0; i < n; i++)
+			x[i] = i % 3 ? -3.4e38f : (float)i;
+		assert_int_equal(first_not_finite(x, n), n);
+		for (size_t i = 0; i < n; i++) {
+			float was = x[i];
+
+			x[i] = others[i % 4];
+			assert_int_equal(first_not_finite(x, n), i);
+			x[i] = was;
+		}
+	}
+}
+
+/* The middles between halves, which go to the even one, and the floats next to them; by eights and alone. */
+static void
+test_halves(void **state)
+{
+	enum { HALVES = 0x7c00 };
+	struct features f = { 0 };
+	struct err err;
+
+	(void)state;
+	for (int shift = -1; shift <= 1; shift++) {
+		float *in = malloc(HALVES * sizeof *in);
+
+		assert_int_equal(features_room(&f, 1, HALVES, 0, &err), 0);
+		for (int i = 0; i < HALVES; i++) {
+			float low = half_to_float((uint16_t)i),
+			      high = i + 1 < HALVES ? half_to_float((uint16_t)(i + 1)) : 65520;
+			float middle = (low + high) / 2;
+
+			in[i] = (i % 2 ? -1.0f : 1.0f) * (shift ? nextafterf(middle, shift < 0 ? low : high) : middle);
+		}
+		memcpy(f.features, in, HALVES * sizeof *in);
+		assert_int_equal(features_to_halves(&f, "here", &err), 0);
+		assert_int_equal(f.f16, 1);
+		for (int i = 0; i < HALVES; i++) {
+			int up = i + 1 < HALVES && (shift > 0 || (!shift && i % 2)), sign = i % 2 ? 0x8000 : 0;
+
+			assert_int_equal(((const uint16_t *)f.features)[i], sign | (i + up));
+			assert_int_equal(float_to_half(in[i]), sign | (i + up));
+		}
+		free(in);
+	}
+	features_release(&f);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_base64),
+		cmocka_unit_test(test_base64_faults),
+		cmocka_unit_test(test_not_finite),
+		cmocka_unit_test(test_halves),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
