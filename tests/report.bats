@@ -48,9 +48,9 @@ words() {
 		'Multiplications a question' Configuration; do
 		[ "$(words | grep -c "<h2>$title</h2>")" = 1 ]
 	done
-	# Curve; 8 pictures; spans by layer and by epoch; alphas; entropies; multiplications.
-	[ "$(words | grep -c '<img ')" = 14 ]
-	[ "$(words | grep -o '<img [^>]*src="data:image/[a-z+]*;base64,…">' | wc -l)" = 14 ]
+	# Curve; 8 pictures; spans and alphas by layer and by epoch; entropies; multiplications.
+	[ "$(words | grep -c '<img ')" = 15 ]
+	[ "$(words | grep -o '<img [^>]*src="data:image/[a-z+]*;base64,…">' | wc -l)" = 15 ]
 	words | grep -qF '<td>Cross Self Vision</td><td class="n">1</td>'
 	words | grep -qF '<td>cross-language.1</td>'
 	words | grep -qF "<td>prune-cross</td>"
@@ -84,7 +84,7 @@ browse() {
 	command -v chromium >/dev/null || skip "chromium is not installed"
 	browse --dump-dom "file://$page" | sed 's/base64,[A-Za-z0-9+/=]*/base64,…/g' >dom
 	[ "$(grep -c '<h2>' dom)" = 8 ]
-	[ "$(grep -o '<img ' dom | wc -l)" = 14 ]
+	[ "$(grep -o '<img ' dom | wc -l)" = 15 ]
 	[ "$(grep -c '<script' dom || true)" = 0 ]
 	# A copy that measures itself.
 	{
