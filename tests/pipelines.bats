@@ -131,12 +131,12 @@ group_ended() {
 	cp "$run/BEST.safetensors" "$other/named.safetensors"
 	SNAP=$other FROM=named test-adaptive-sparse >again
 	cmp "$other/adaptive-sparse/test_predict.json" "$run/test_predict.json"
-	diff <(cut -f 2- said) <(cut -f 2- again)
+	diff <(sed 1d said) <(sed 1d again)
 	SNAP=$other FROM=$run EPOCHS=0 run -1 train-adaptive-sparse
 	cmp "$other/adaptive-sparse/START.safetensors" "$run/BEST.safetensors"
 	fails_with 1 "FROM: '$run/BEST.safetensors' is no model of the kind 'sparse'" env FROM="$run" SNAP="$PWD/third" "$ROOT/pipelines/train-sparse"
 	fails_with 1 "FROM: no run and no checkpoint 'nothing', in '$SNAP' or elsewhere" env FROM=nothing "$ROOT/pipelines/test-sparse"
-	SNAP=$PWD/fourth fails_with 1 "$PWD/fourth/sparse: no BEST.safetensors: train first (pipelines/train-sparse), or name weights by FROM" \
+	SNAP=$PWD/fourth fails_with 1 "$PWD/fourth/sparse: neither BEST.safetensors nor LAST.safetensors: train first (pipelines/train-sparse), or name weights by FROM" \
 		"$ROOT/pipelines/test-sparse"
 	cp "$run/START.safetensors" "$other/changed.safetensors"
 	fails_with 1 "$other/adaptive-sparse: its run began with other weights (FROM); remove the folder, or name another by SNAP" \
