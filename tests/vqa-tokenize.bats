@@ -217,6 +217,14 @@ labels() {
 	# a checkpoint has its list; the order changes nothing
 	ckpt-init -L 1,1,1 -H 8 -n 2 -F 8 -f 5 -A answers.json tiny.safetensors
 	vqa-tokenize --shuffle 3 -A tiny -a "$GOLDEN/score/annotations.json" list.json | labels | jq -cS . | sort | diff - got
+	# a pipe is read once, from its first byte
+	mkfifo pipe
+	for _ in $(seq 20); do
+		cat answers.json >pipe &
+		timeout 20 vqa-tokenize -A pipe -a "$GOLDEN/score/annotations.json" list.json | labels | jq -cS . | sort >got
+		wait $!
+		jq -cS '.labels | to_entries[] | [(.key | tonumber), .value]' "$GOLDEN/score/labels.json" | sort | diff - got
+	done
 	# without a list every answer is there
 	vqa-tokenize -a "$GOLDEN/score/annotations.json" list.json | labels | jq -cS . | sort >all
 	jq -cS '.annotations[] | [.question_id, (.answers | group_by(.answer) | map({key: .[0].answer, value: ([length, 4] | min | [0, 0.3, 0.6, 0.9, 1][.])}) | from_entries)]' \

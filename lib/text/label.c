@@ -17,27 +17,31 @@
 
 /*
  * A safetensors file begins with the length of its header, 8 bytes little endian, which lies inside the file; of a text those bytes
- * are a number that no file reaches. A .pth has bytes below a tab there, which no text has.
+ * are a number that no file reaches. A .pth has bytes below a tab there, which no text has. A pipe is no checkpoint, and is not
+ * opened: its writer would lose what it had written.
  */
 static bool
 is_text(const char *name)
 {
-	int fd = open(name, O_RDONLY | O_CLOEXEC);
 	unsigned char bytes[8] = "";
 	uint64_t length;
 	struct stat st;
-	ssize_t n = 0;
-	bool text = fd >= 0 && fstat(fd, &st) == 0 && !S_ISDIR(st.st_mode);
+	ssize_t n;
+	bool text;
+	int fd;
 
-	if (text && S_ISREG(st.st_mode))
-		n = pread(fd, bytes, sizeof bytes, 0);
-	memcpy(&length, bytes, sizeof length);
-	if (n == (ssize_t)sizeof bytes && length <= (uint64_t)st.st_size)
-		text = false;
-	for (ssize_t i = 0; i < n; i++)
-		text = text && bytes[i] >= '\t';
+	if (stat(name, &st) || S_ISDIR(st.st_mode))
+		return false;
+	if (!S_ISREG(st.st_mode))
+		return true;
+	fd = open(name, O_RDONLY | O_CLOEXEC);
+	n = fd < 0 ? -1 : pread(fd, bytes, sizeof bytes, 0);
 	if (fd >= 0)
 		close(fd);
+	memcpy(&length, bytes, sizeof length);
+	text = n < (ssize_t)sizeof bytes || length > (uint64_t)st.st_size;
+	for (ssize_t i = 0; i < n; i++)
+		text = text && bytes[i] >= '\t';
 	return text;
 }
 
