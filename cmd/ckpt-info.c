@@ -9,6 +9,7 @@
 #include "ckpt/checkpoint.h"
 #include "sys/die.h"
 #include "sys/opt.h"
+#include "sys/utf8.h"
 
 static int as_json;
 
@@ -34,8 +35,9 @@ static json_t *
 describe(const struct checkpoint *ckpt)
 {
 	json_t *out = json_object(), *tensors = json_array(), *run = meta(ckpt, "vqa.run");
+	char path[sizeof ckpt->path]; /* a file's name may be no UTF-8 */
 
-	json_object_set_new(out, "file", json_string(ckpt->path));
+	json_object_set_new(out, "file", json_string(utf8_quote(path, sizeof path, ckpt->path, strlen(ckpt->path))));
 	json_object_set_new(out, "parameters", json_integer((json_int_t)params_count(&ckpt->params)));
 	json_object_set_new(out, "config", meta(ckpt, "vqa.config"));
 	json_object_set_new(out, "answers", ckpt->config.answers ? meta(ckpt, "vqa.answers") : json_null());
@@ -56,14 +58,26 @@ describe(const struct checkpoint *ckpt)
 
 /* A string is printed as in JSON but without its quotes, so that no tab or newline breaks a row. */
 static void
-print_row(const char *section, const char *key, const json_t *value)
+print_cell(const json_t *value)
 {
 	char *text = json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT | JSON_REAL_PRECISION(15));
 	size_t n = text ? strlen(text) : 0;
 	int quoted = n && text[0] == '"';
 
-	printf("%s\t%s\t%.*s\n", section, key, (int)n - 2 * quoted, quoted ? text + 1 : text ? text : "");
+	printf("\t%.*s", (int)n - 2 * quoted, quoted ? text + 1 : text ? text : "");
 	free(text);
+}
+
+static void
+print_row(const char *section, const char *key, const json_t *value)
+{
+	json_t *name = json_string(key);
+
+	fputs(section, stdout);
+	print_cell(name);
+	print_cell(value);
+	putchar('\n');
+	json_decref(name);
 }
 
 static void

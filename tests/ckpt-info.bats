@@ -70,6 +70,7 @@ small() {
 		header = json.loads(data[8:8 + n])
 		config = json.loads(header["__metadata__"]["vqa.config"])
 		config["feature_source"] = "a\tb\n\"c\""
+		config["d\te\nf"] = 7
 		header["__metadata__"]["vqa.config"] = json.dumps(config)
 		header = json.dumps(header).encode()
 		header += b" " * (-len(header) % 8)
@@ -77,6 +78,10 @@ small() {
 	END
 	ckpt-info tabs >got
 	[ "$(awk -F '\t' '$2 == "feature_source" { print NF ":" $3 }' got)" = '3:a\tb\n\"c\"' ]
+	grep -Fqx "$(printf 'config\td\\te\\nf\t7')" got
+	mv tabs.safetensors $'\xff\tg'
+	ckpt-info $'\xff\tg' >got
+	grep -Fqx "$(printf 'checkpoint\tfile\t??g')" got
 }
 
 @test "files that are no image" {
