@@ -150,6 +150,9 @@ annotation() {
 	results '1 red' '2 yes' '3 two' '4 yes' >good.json
 	fails_with 1 "vqa-score: a.json:1: entry 1 (byte 1): question_id 9 is not in labels.json" vqa-score -l labels.json good.json a.json
 	[ ! -s fails_with.out ]
+	# a file that breaks off says that, whatever came before
+	printf '[{"question_id": 9, "answer": "red"},\n{"question' >a.json
+	fails_with 1 "vqa-score: a.json: breaks off at byte 48, inside entry 2 (line 2)" vqa-score -l labels.json a.json
 	# the first fault, and how many more
 	jq -c '. + . + [{question_id: 9, answer: ""}]' good.json >a.json
 	fails_with 1 "vqa-score: a.json:1: entry 5 (byte 133): question_id 1 is there twice, first in entry 1; 4 more entries are at fault" \

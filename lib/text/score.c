@@ -217,8 +217,6 @@ score_file(double *points, struct truth *truth, const char *path, struct err *er
 	r.seen = calloc((size_t)truth->ids->count + 1, sizeof *r.seen);
 	bad = !r.seen ? err_set(err, "%s: out of memory", r.list.name)
 	              : read_answers(&r, err) || check_answers(&r, err);
-	if (bad && r.faults == 1)
-		*err = r.first; /* also where a worse one came after it */
 	free(r.seen);
 	list_close(&r.list);
 	return bad ? -1 : 0;
