@@ -5,15 +5,24 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 
 #include "sys/hash.h"
-#include "text/vocab.h"
+
+/* Without random bytes the set works all the same. */
+static uint64_t
+secret_new(void)
+{
+	uint64_t secret = 0;
+
+	return getrandom(&secret, sizeof secret, GRND_NONBLOCK) == (ssize_t)sizeof secret ? secret : 0;
+}
 
 /* Consecutive ids are the usual case: spread them (the finalizer of MurmurHash3). */
 static uint32_t
-id_hash(int64_t id)
+id_hash(uint64_t secret, int64_t id)
 {
-	uint64_t h = (uint64_t)id;
+	uint64_t h = (uint64_t)id ^ secret;
 
 	h = (h ^ h >> 33) * 0xff51afd7ed558ccdu;
 	h = (h ^ h >> 33) * 0xc4ceb9fe1a85ec53u;
@@ -23,7 +32,7 @@ id_hash(int64_t id)
 static uint32_t
 id_slot(const struct ids *ids, int64_t id)
 {
-	uint32_t at = id_hash(id) & ids->mask;
+	uint32_t at = id_hash(ids->secret, id) & ids->mask;
 
 	while (ids->slots[at] && ids->id[ids->slots[at] - 1] != id)
 		at = (at + 1) & ids->mask;
@@ -47,6 +56,8 @@ ids_grow(struct ids *ids)
 		free(slots);
 		return -1;
 	}
+	if (!ids->slots)
+		ids->secret = secret_new();
 	free(ids->slots);
 	ids->slots = slots;
 	ids->id = id;
@@ -89,7 +100,7 @@ names_get(const struct names *names, uint32_t number)
 static uint32_t
 name_slot(const struct names *names, const char *name)
 {
-	uint32_t at = (uint32_t)fnv1a(FNV_BEGIN, name, strlen(name)) & names->mask;
+	uint32_t at = (uint32_t)fnv1a(FNV_BEGIN ^ names->secret, name, strlen(name)) & names->mask;
 
 	while (names->slots[at] && strcmp(names_get(names, names->slots[at] - 1), name))
 		at = (at + 1) & names->mask;
@@ -113,6 +124,8 @@ names_grow(struct names *names)
 		free(slots);
 		return -1;
 	}
+	if (!names->slots)
+		names->secret = secret_new();
 	free(names->slots);
 	names->slots = slots;
 	names->at = at;

@@ -1,5 +1,6 @@
 /*
- * Sets that number their members from 0 in the order they came: of ids, and of names. Both only grow.
+ * Sets that number their members from 0 in the order they came: of ids, and of names. Both only grow. Where a member goes in a
+ * set's table depends on a secret of the set, so that no list can be made whose members all meet in one place.
  */
 #ifndef VQA_TEXT_INDEX_H
 #define VQA_TEXT_INDEX_H
@@ -13,6 +14,7 @@ struct ids {
 	int64_t *id;     /* (count) */
 	uint32_t *slots; /* number + 1, 0 when empty */
 	uint32_t count, size, mask;
+	uint64_t secret;
 };
 
 /* The number of an id; INDEX_NONE if it is not there. */
@@ -27,6 +29,7 @@ struct names {
 	size_t *at; /* (count): where in bytes */
 	uint32_t *slots;
 	uint32_t count, size, mask;
+	uint64_t secret;
 };
 
 /* The number of a name, which is added if it is new; INDEX_FULL: no memory. */

@@ -10,7 +10,6 @@
 #include "sys/hash.h"
 #include "sys/opt.h"
 #include "sys/philox.h"
-#include "text/vocab.h"
 
 /* Counter word 3, apart from every other use of the seed: of questions, of images. */
 enum { SITE_ORDER = 0x6f726472, SITE_IMAGES = 0x696d6167 };

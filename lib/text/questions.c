@@ -10,7 +10,6 @@
 
 #include "sys/hash.h"
 #include "sys/utf8.h"
-#include "text/vocab.h"
 #include "text/wordpiece.h"
 
 enum { PLACE_BITS = 20 };
