@@ -158,7 +158,8 @@ tokenize_lists(struct rec_out *out, const struct vocab *vocab, char **paths, int
 
 	note_paths(paths, files);
 	note_paths(annotated.text, annotated.n);
-	if (questions_open(&questions, paths, files, 0, err) || order_make(&order, &questions, &choice, err))
+	if (questions_open(&questions, paths, files, order_needs(&choice), err) ||
+	    order_make(&order, &questions, &choice, err))
 		die(err);
 	if (annotated.n)
 		labels_open(&labels, &questions, err);

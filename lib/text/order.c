@@ -76,6 +76,12 @@ shuffle_images(uint32_t *list, uint32_t n, const struct questions *q, uint64_t s
 }
 
 int
+order_needs(const struct order_choice *choice)
+{
+	return choice->limit_images >= 0 || choice->kind == ORDER_SHUFFLE_IMAGES ? NEED_IMAGES : 0;
+}
+
+int
 order_make(struct order *order, const struct questions *q, const struct order_choice *choice, struct err *err)
 {
 	uint32_t n = 0, mine = 0;

@@ -14,8 +14,8 @@ enum order_kind { ORDER_FILE, ORDER_SHUFFLE, ORDER_SHUFFLE_IMAGES };
 
 struct order_choice {
 	int64_t limit_images; /* questions of the first so many images; < 0: all */
-	enum order_kind
-		kind; /* ORDER_SHUFFLE_IMAGES: images in random order, an image's questions together, they too */
+	/* ORDER_SHUFFLE_IMAGES: images in random order, an image's questions together, they too */
+	enum order_kind kind;
 	uint64_t seed;
 	int64_t shard, shards; /* those whose place k in the order has k mod shards = shard */
 	int64_t skip;          /* of what is left, the first so many */
@@ -27,6 +27,8 @@ struct order {
 	int64_t total;       /* of all shards together */
 };
 
+/* What questions_open() has to be asked for, for this choice. */
+int order_needs(const struct order_choice *choice);
 int order_make(struct order *order, const struct questions *q, const struct order_choice *choice, struct err *err);
 void order_free(struct order *order);
 /* Reads "I/N", 0 <= I < N <= 65536. */

@@ -131,19 +131,16 @@ entry_release(struct entry *entry)
 }
 
 static int
-questions_grow(struct questions *q)
+questions_grow(struct questions *q, int needs)
 {
 	uint32_t size = q->size ? 2 * q->size : 256;
 	uint64_t *places = realloc(q->places, size * sizeof *places);
-	uint32_t *images;
+	uint32_t *images = needs & NEED_IMAGES ? realloc(q->images, size * sizeof *images) : NULL;
 
-	if (!places)
+	q->places = places ? places : q->places;
+	q->images = images ? images : q->images;
+	if (!places || (needs & NEED_IMAGES && !images))
 		return -1;
-	q->places = places;
-	images = realloc(q->images, size * sizeof *images);
-	if (!images)
-		return -1;
-	q->images = images;
 	q->size = size;
 	return 0;
 }
@@ -166,16 +163,17 @@ file_of(const struct questions *q, uint32_t k)
 }
 
 static int
-questions_add(struct questions *q, const struct list *list, const struct entry *entry, struct err *err)
+questions_add(struct questions *q, const struct list *list, const struct entry *entry, int needs, struct err *err)
 {
 	uint32_t k = q->ids.count;
-	int64_t image, same;
+	int64_t image = 0, same;
 
 	if (list->entry_at >> (63 - PLACE_BITS))
 		return list_fault(list, err, "too far from the file's begin, expected at most 8 TiB");
-	if (k == q->size && questions_grow(q))
+	if (k == q->size && questions_grow(q, needs))
 		return err_set(err, "%s: out of memory", list->name);
-	image = names_add(&q->names, entry->image);
+	if (needs & NEED_IMAGES)
+		image = names_add(&q->names, entry->image);
 	same = image < 0 ? INDEX_FULL : ids_add(&q->ids, entry->id);
 	if (same >= 0) {
 		int file = file_of(q, (uint32_t)same);
@@ -186,19 +184,21 @@ questions_add(struct questions *q, const struct list *list, const struct entry *
 	if (same == INDEX_FULL)
 		return err_set(err, "%s: out of memory", list->name);
 	q->places[k] = (uint64_t)list->entry_at << PLACE_BITS | (list->entry_n - 1);
-	q->images[k] = (uint32_t)image;
+	if (q->images)
+		q->images[k] = (uint32_t)image;
 	return 0;
 }
 
 static int
-questions_read(struct questions *q, struct list *list, int need_label, struct err *err)
+questions_read(struct questions *q, struct list *list, int needs, struct err *err)
 {
 	json_t *json;
 	int r;
 
 	while ((r = list_next(list, &json, err)) > 0) {
 		struct entry entry;
-		int bad = entry_read(list, &entry, json, need_label, err) || questions_add(q, list, &entry, err);
+		int bad = entry_read(list, &entry, json, needs & NEED_LABELS, err) ||
+		          questions_add(q, list, &entry, needs, err);
 
 		entry_release(&entry);
 		if (bad)
@@ -208,7 +208,7 @@ questions_read(struct questions *q, struct list *list, int need_label, struct er
 }
 
 int
-questions_open(struct questions *q, char **paths, int files, int need_label, struct err *err)
+questions_open(struct questions *q, char **paths, int files, int needs, struct err *err)
 {
 	*q = (struct questions){ .hash = FNV_BEGIN };
 	q->lists = calloc((size_t)files, sizeof *q->lists);
@@ -223,7 +223,7 @@ questions_open(struct questions *q, char **paths, int files, int need_label, str
 		if (list_open(list, paths[q->files], "questions", q->hash, err))
 			goto fail;
 		q->first[q->files] = q->ids.count;
-		if (questions_read(q, list, need_label, err)) {
+		if (questions_read(q, list, needs, err)) {
 			q->files++;
 			goto fail;
 		}

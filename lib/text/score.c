@@ -29,7 +29,7 @@ int
 truth_open_labels(struct truth *truth, char *path, struct err *err)
 {
 	*truth = (struct truth){ 0 };
-	if (questions_open(&truth->labels, &path, 1, 1, err))
+	if (questions_open(&truth->labels, &path, 1, NEED_LABELS, err))
 		return -1;
 	return truth_init(truth, &truth->labels.ids, truth->labels.lists[0].name, err);
 }

@@ -59,7 +59,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	int fd = memory_file(data, size);
 
 	memory_path(path, fd);
-	if (questions_open(&q, paths, 1, 0, &err) == 0) {
+	if (questions_open(&q, paths, 1, NEED_IMAGES, &err) == 0) {
 		read_all(&q);
 		questions_close(&q);
 	} else {

@@ -202,14 +202,14 @@ file_of(const char *text, size_t n)
 
 /* The message after "PATH" for a list of these bytes; "" when it is good. */
 static const char *
-fault_of(const char *text, size_t n, int need_label)
+fault_of(const char *text, size_t n, int needs)
 {
 	static struct err err;
 	struct questions q;
 	char *paths[] = { path };
 
 	file_of(text, n);
-	if (questions_open(&q, paths, 1, need_label, &err) == 0) {
+	if (questions_open(&q, paths, 1, needs, &err) == 0) {
 		questions_close(&q);
 		return "";
 	}
@@ -337,6 +337,9 @@ test_questions(void **state)
 	(void)state;
 	file_of(list, sizeof list - 1);
 	assert_int_equal(questions_open(&q, paths, 1, 0, &err), 0);
+	assert_null(q.images);
+	questions_close(&q);
+	assert_int_equal(questions_open(&q, paths, 1, NEED_IMAGES, &err), 0);
 	assert_int_equal(q.ids.count, 2);
 	assert_int_equal(q.names.count, 2);
 	assert_true(q.hash == fnv1a(FNV_BEGIN, list, sizeof list - 1));
@@ -374,7 +377,7 @@ questions_of(struct questions *q, int n, int images)
 		fprintf(file, "%c{\"question_id\":%d,\"img_id\":%d,\"sent\":\"\"}", k ? ',' : '[', 100 + k, k % images);
 	fputs(n ? "]" : "[]", file);
 	assert_int_equal(fclose(file), 0);
-	assert_int_equal(questions_open(q, paths, 1, 0, &err), 0);
+	assert_int_equal(questions_open(q, paths, 1, NEED_IMAGES, &err), 0);
 }
 
 static void
