@@ -391,6 +391,13 @@ labels() {
 	fails_with 1 "vqa-tokenize: stdout: cannot write: No space left on device" bash -c 'vqa-tokenize list.json >/dev/full'
 }
 
+@test "marks that would have to be sorted, more than a word can have" {
+	# U+1D16D goes behind U+1D165; each pair of them the wrong way round
+	/usr/bin/python3 -c 'import json; print(json.dumps([{"question_id": i, "img_id": 1, "sent": "red " + "\U0001d16d" * 8000 + "\U0001d165" * 8000} for i in range(200)]))' >list.json
+	timeout 15 vqa-tokenize list.json | vqa-dump | jq -c 'select(.type == "question").tokens.i32' | sort -u >got # 30 s where all are sorted
+	[ "$(cat got)" = "[101,2417,100,102]" ]
+}
+
 @test "tokens as many as are asked for" {
 	vqa-tokenize --max-tokens 5 -q 'what color is the shape?' -i 1 | vqa-dump >five
 	[ "$(jq -c 'select(.type == "header").max_tokens, select(.type == "question").tokens.i32' five)" = $'5\n[101,2054,3609,2003,102]' ]

@@ -89,7 +89,8 @@ is_punctuation(int32_t c)
 
 /*
  * Append c's canonical decomposition without its nonspacing marks. Marks that stay are put in canonical order, which
- * starts anew after each starter: *starter is the place after the last one, dropped or not.
+ * starts anew after each starter: *starter is the place after the last one, dropped or not. From WORD_MAX marks on the word is
+ * [UNK] in any order, and a sentence of nothing else would take long to sort.
  */
 static size_t
 append_plain(int32_t *plain, size_t n, size_t *starter, int32_t c)
@@ -106,7 +107,7 @@ append_plain(int32_t *plain, size_t n, size_t *starter, int32_t c)
 		size_t at = n;
 
 		if (property->category != UTF8PROC_CATEGORY_MN) {
-			if (property->combining_class)
+			if (property->combining_class && n - *starter < WORD_MAX)
 				while (at > *starter && utf8proc_get_property(plain[at - 1])->combining_class >
 				                                property->combining_class)
 					at--;
