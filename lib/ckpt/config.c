@@ -12,7 +12,7 @@
 #include <string.h>
 
 #include "stream/schema.h"
-#include "sys/file.h"
+#include "sys/json_file.h"
 
 static const struct field {
 	const char *key;
@@ -315,18 +315,11 @@ config_format(const struct config *cfg, char **config_json, char **answers_json,
 int
 config_read_answers(struct config *cfg, const char *path, struct err *err)
 {
-	json_error_t at;
-	json_t *json;
-	char *text;
-	size_t n;
+	json_t *json = json_file_read(path, ANSWERS_FILE_MAX, "a list of answers", err);
 	int bad;
 
-	if (file_read(&text, &n, path, ANSWERS_FILE_MAX, "a list of answers", err))
-		return -1;
-	json = json_loadb(text, n, JSON_REJECT_DUPLICATES, &at);
-	free(text);
 	if (!json)
-		return err_set(err, "%s: line %d, byte %d: %s", path, at.line, at.position, at.text);
+		return -1;
 	bad = take_answers(cfg, json, 1, err);
 	json_decref(json);
 	return bad ? err_prefix(err, "%s", path) : 0;

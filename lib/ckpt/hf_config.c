@@ -10,7 +10,7 @@
 #include <sys/stat.h>
 
 #include "stream/schema.h"
-#include "sys/file.h"
+#include "sys/json_file.h"
 
 enum { CONFIG_FILE_MAX = 16 << 20 };
 
@@ -147,19 +147,12 @@ read_all(struct hf_config *hf, const json_t *json, const struct config *sizes, s
 int
 hf_config_read(struct hf_config *hf, const char *path, const struct config *sizes, struct err *err)
 {
-	json_error_t at;
-	json_t *json;
-	char *text;
-	size_t n;
+	json_t *json = json_file_read(path, CONFIG_FILE_MAX, "a configuration", err);
 	int bad;
 
 	*hf = (struct hf_config){ 0 };
-	if (file_read(&text, &n, path, CONFIG_FILE_MAX, "a configuration", err))
-		return -1;
-	json = json_loadb(text, n, JSON_REJECT_DUPLICATES, &at);
-	free(text);
 	if (!json)
-		return err_set(err, "%s: line %d, byte %d: %s", path, at.line, at.position, at.text);
+		return -1;
 	bad = read_all(hf, json, sizes, err);
 	json_decref(json);
 	if (!bad)

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "sys/file.h"
+#include "sys/json_file.h"
 #include "sys/philox.h"
 
 enum { STACKS = 3, FILE_MOST = 64 << 20 };
@@ -78,18 +78,11 @@ take_draws(struct layerdrop *drop, const json_t *json, struct err *err)
 static int
 read_draws(struct layerdrop *drop, const char *path, struct err *err)
 {
-	json_error_t at;
-	json_t *json;
-	char *text;
-	size_t n;
+	json_t *json = json_file_read(path, FILE_MOST, "recorded draws", err);
 	int bad;
 
-	if (file_read(&text, &n, path, FILE_MOST, "recorded draws", err))
-		return -1;
-	json = json_loadb(text, n, JSON_REJECT_DUPLICATES, &at);
-	free(text);
 	if (!json)
-		return err_set(err, "%s: line %d, byte %d: %s", path, at.line, at.position, at.text);
+		return -1;
 	bad = take_draws(drop, json, err);
 	json_decref(json);
 	return bad ? err_prefix(err, "%s", path) : 0;

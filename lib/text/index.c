@@ -9,6 +9,8 @@
 
 #include "sys/hash.h"
 
+enum { SIZE_FIRST = 48 }; /* three quarters of a power of two, and so twice that for ever */
+
 /* Without random bytes the set works all the same. */
 static uint64_t
 secret_new(void)
@@ -45,24 +47,35 @@ ids_find(const struct ids *ids, int64_t id)
 	return ids->slots ? (int64_t)ids->slots[id_slot(ids, id)] - 1 : INDEX_NONE;
 }
 
+/* Room for `size` members, and empty slots for them, a third more, which are the caller's. NULL: no memory, nothing has changed. */
+static uint32_t *
+slots_new(void *members, size_t member_size, uint32_t size)
+{
+	uint32_t *slots = size < INDEX_MAX ? calloc(size / 3 * 4, sizeof *slots) : NULL;
+	void *more = slots ? realloc(*(void **)members, size * member_size) : NULL;
+
+	if (more) {
+		*(void **)members = more;
+		return slots;
+	}
+	free(slots);
+	return NULL;
+}
+
 static int
 ids_grow(struct ids *ids)
 {
-	uint32_t places = ids->size ? 2 * (ids->mask + 1) : 64, size = places / 4 * 3;
-	uint32_t *slots = calloc(places, sizeof *slots);
-	int64_t *id = slots && size < INDEX_MAX ? realloc(ids->id, size * sizeof *id) : NULL;
+	uint32_t size = ids->size ? 2 * ids->size : SIZE_FIRST;
+	uint32_t *slots = slots_new(&ids->id, sizeof *ids->id, size);
 
-	if (!id) {
-		free(slots);
+	if (!slots)
 		return -1;
-	}
 	if (!ids->slots)
 		ids->secret = secret_new();
 	free(ids->slots);
 	ids->slots = slots;
-	ids->id = id;
 	ids->size = size;
-	ids->mask = places - 1;
+	ids->mask = size / 3 * 4 - 1;
 	for (uint32_t i = 0; i < ids->count; i++)
 		ids->slots[id_slot(ids, ids->id[i])] = i + 1;
 	return 0;
@@ -116,21 +129,17 @@ names_find(const struct names *names, const char *name)
 static int
 names_grow(struct names *names)
 {
-	uint32_t places = names->size ? 2 * (names->mask + 1) : 64, size = places / 4 * 3;
-	uint32_t *slots = calloc(places, sizeof *slots);
-	size_t *at = slots && size < INDEX_MAX ? realloc(names->at, size * sizeof *at) : NULL;
+	uint32_t size = names->size ? 2 * names->size : SIZE_FIRST;
+	uint32_t *slots = slots_new(&names->at, sizeof *names->at, size);
 
-	if (!at) {
-		free(slots);
+	if (!slots)
 		return -1;
-	}
 	if (!names->slots)
 		names->secret = secret_new();
 	free(names->slots);
 	names->slots = slots;
-	names->at = at;
 	names->size = size;
-	names->mask = places - 1;
+	names->mask = size / 3 * 4 - 1;
 	for (uint32_t i = 0; i < names->count; i++)
 		names->slots[name_slot(names, names_get(names, i))] = i + 1;
 	return 0;

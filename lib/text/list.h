@@ -59,7 +59,10 @@ int list_fault(const struct list *list, struct err *err, const char *fmt, ...) _
  * *out of a string is the entry's own. An id is from -ID_MAX to ID_MAX.
  */
 int list_id(const struct list *list, const json_t *entry, const char *key, int64_t *out, struct err *err);
-/* A string without NUL; NULL in *out when it is absent and not `needed`. */
+/* A string, in which NULs may be; NULL in *out when it is absent and not `needed`. */
+int list_text(const struct list *list, const json_t *entry, const char *key, int needed, const json_t **out,
+              struct err *err);
+/* The same without NUL. */
 int list_string(const struct list *list, const json_t *entry, const char *key, int needed, const char **out,
                 struct err *err);
 /* For messages: the value in few words, "3", "'net'", "an array", "null". Returns out. */

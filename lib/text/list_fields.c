@@ -52,20 +52,31 @@ list_id(const struct list *list, const json_t *entry, const char *key, int64_t *
 }
 
 int
+list_text(const struct list *list, const json_t *entry, const char *key, int needed, const json_t **out,
+          struct err *err)
+{
+	char words[80];
+
+	*out = json_object_get(entry, key);
+	if (!*out)
+		return needed ? list_fault(list, err, "'%s' is missing, expected a string", key) : 0;
+	if (!json_is_string(*out))
+		return list_fault(list, err, "'%s' is %s, expected a string", key,
+		                  json_words(words, sizeof words, *out));
+	return 0;
+}
+
+int
 list_string(const struct list *list, const json_t *entry, const char *key, int needed, const char **out,
             struct err *err)
 {
-	const json_t *value = json_object_get(entry, key);
-	char words[80];
+	const json_t *value;
 
 	*out = NULL;
-	if (!value)
-		return needed ? list_fault(list, err, "'%s' is missing, expected a string", key) : 0;
-	if (!json_is_string(value))
-		return list_fault(list, err, "'%s' is %s, expected a string", key,
-		                  json_words(words, sizeof words, value));
+	if (list_text(list, entry, key, needed, &value, err))
+		return -1;
 	*out = json_string_value(value);
-	if (strlen(*out) != json_string_length(value))
+	if (value && strlen(*out) != json_string_length(value))
 		return list_fault(list, err, "'%s' has a NUL character in it, expected text", key);
 	return 0;
 }

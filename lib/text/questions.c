@@ -91,14 +91,10 @@ read_label(const struct list *list, struct entry *entry, int needed, struct err 
 static int
 read_sentence(const struct list *list, struct entry *entry, const char *key, struct err *err)
 {
-	const json_t *sent = json_object_get(entry->json, key);
-	char words[80];
+	const json_t *sent;
 
-	if (!sent)
-		return list_fault(list, err, "'%s' is missing, expected a string", key);
-	if (!json_is_string(sent))
-		return list_fault(list, err, "'%s' is %s, expected a string", key,
-		                  json_words(words, sizeof words, sent));
+	if (list_text(list, entry->json, key, 1, &sent, err))
+		return -1;
 	entry->sent = json_string_value(sent);
 	entry->sent_n = json_string_length(sent);
 	if (entry->sent_n > SENTENCE_MAX)
