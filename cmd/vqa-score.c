@@ -113,34 +113,33 @@ print_points(const struct truth *truth, double points)
 	printf(truth->official ? "\t%.2f" : "\t%.6f", points);
 }
 
+/* Type `number` of a part. */
 static void
-print_row(const struct truth *truth, const char *part, const char *type, const struct column *columns, int n,
-          enum part which, uint32_t number)
+print_row(const struct truth *truth, const struct column *columns, int n, enum part part, uint32_t number)
 {
-	fputs(part, stdout);
-	print_text(type);
-	printf("\t%lld", (long long)columns[0].means[which][number].count);
+	static const char *const parts[] = { "overall", "answerType", "questionType" };
+
+	fputs(parts[part], stdout);
+	print_text(part == PART_ALL ? "all" : names_get(&truth->types[part], number));
+	printf("\t%lld", (long long)columns[0].means[part][number].count);
 	for (int i = 0; i < n; i++)
-		print_points(truth, points_of(truth, &columns[i].means[which][number]));
+		print_points(truth, points_of(truth, &columns[i].means[part][number]));
 	putchar('\n');
 }
 
 static void
 print_table(struct truth *truth, const struct column *columns, int n)
 {
-	static const char *const parts[] = { "overall", "answerType", "questionType" };
-
 	fputs("part\ttype\tquestions", stdout);
 	for (int i = 0; i < n; i++)
 		print_text(columns[i].name);
 	putchar('\n');
-	print_row(truth, parts[PART_ALL], "all", columns, n, PART_ALL, 0);
+	print_row(truth, columns, n, PART_ALL, 0);
 	for (enum part part = PART_ANSWER_TYPE; part < PARTS; part++) {
 		uint32_t *sorted = types_sorted(truth, part);
 
 		for (uint32_t i = 0; i < truth->types[part].count; i++)
-			print_row(truth, parts[part], names_get(&truth->types[part], sorted[i]), columns, n, part,
-			          sorted[i]);
+			print_row(truth, columns, n, part, sorted[i]);
 		free(sorted);
 	}
 }

@@ -17,6 +17,7 @@
 
 enum { PEOPLE_MAX = 100 }; /* answers to one question; VQA has 10 */
 
+/* It must not be moved: `ids` may point into it. */
 struct annotations {
 	struct list *lists; /* one a file */
 	int files;
