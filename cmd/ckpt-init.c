@@ -1,11 +1,13 @@
 /*
  * ckpt-init: a new checkpoint, its parameters as they begin.
  */
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "ckpt/checkpoint.h"
+#include "ckpt/hf_config.h"
 #include "ckpt/names.h"
 #include "ckpt/state.h"
 #include "ckpt/weights.h"
@@ -136,6 +138,43 @@ read_table(struct answer_table *table, const struct config *cfg)
 	config_release(&theirs);
 }
 
+/* Heads are in no tensor, but a checkpoint of ours says how many it has, and so does the config.json beside an LXMERT; 0: neither. */
+static int
+heads_of(const struct trained *trained, const char *from)
+{
+	const char *ours = image_meta(&trained->image, "vqa.config");
+	struct hf_config hf = { 0 };
+	struct config theirs;
+	char path[PATH_MAX];
+	struct err err;
+	int n;
+
+	config_default(&theirs);
+	if (ours) {
+		if (config_parse(&theirs, ours, NULL, &err))
+			die_words("%s: %s", from, err.text);
+		return theirs.heads;
+	}
+	if (!lxmert || !names_of_transformers(&trained->names) || !hf_config_path(path, sizeof path, from))
+		return 0;
+	if (config_from_names(&theirs, &trained->names, theirs.heads, &err))
+		die_words("%s: %s", from, err.text);
+	if (hf_config_read(&hf, path, &theirs, &err))
+		die(&err);
+	n = hf.heads;
+	hf_config_release(&hf);
+	return n;
+}
+
+static void
+check_heads(const struct trained *trained, const struct config *cfg, const char *from)
+{
+	int theirs = heads_of(trained, from);
+
+	if (theirs && theirs != cfg->heads)
+		die_words("%s: %d heads, expected %d (option -n)", from, theirs, cfg->heads);
+}
+
 static void
 read_trained(struct trained *trained, const struct params *params, const struct config *cfg, const char *from)
 {
@@ -150,6 +189,7 @@ read_trained(struct trained *trained, const struct params *params, const struct 
 	    weights_bind(weights, params, &trained->names, table_file ? &trained->table : NULL, &err) ||
 	    (!allow_missing && weights_check_missing(weights, bert ? WEIGHTS_BERT : WEIGHTS_LXMERT, &err)))
 		die_words("%s: %s", from, err.text);
+	check_heads(trained, cfg, from);
 }
 
 int

@@ -232,6 +232,30 @@ save_zip('x.pth', state(load('x.safetensors')[1]))"
 	[ ! -e none ]
 }
 
+@test "heads are those of the trained model, where it says how many" {
+	beside ours.safetensors
+	fails_with 1 "ckpt-init: ours.safetensors: 4 heads, expected 8 (option -n)" beside -n 8 --lxmert ours.safetensors none
+	fails_with 1 "ckpt-init: ours.safetensors: 4 heads, expected 2 (option -n)" beside -n 2 --bert ours.safetensors none
+	beside --lxmert ours.safetensors out.safetensors
+	python "
+t = load('$GOLDEN/hugging-face/model.safetensors')[1]
+t['lxmert.embeddings.position_embeddings.weight'] = ('F32', [512, 32], bytes(512 * 32 * 4))
+save('model.safetensors', t)"
+	jq '.max_position_embeddings = 512' "$GOLDEN/hugging-face/config.json" >config.json
+	jq -c '.[:11]' answers.json >eleven.json
+	hugging() {
+		beside -A eleven.json -L 2,2,1 --lxmert model.safetensors "$@"
+	}
+	fails_with 1 "ckpt-init: model.safetensors: 4 heads, expected 8 (option -n)" hugging -n 8 none
+	[ ! -e none ]
+	hugging -n 4 out.safetensors
+	jq '.hidden_act = "relu"' config.json >other.json
+	mv other.json config.json
+	fails_with 1 "ckpt-init: config.json: 'hidden_act' is 'relu', expected 'gelu'" hugging none
+	rm config.json
+	hugging -n 8 out.safetensors
+}
+
 @test "state dicts that do not fit" {
 	pretrained "t = bert()"
 	fails_with 1 "ckpt-init: x.safetensors: tensor 'embeddings.LayerNorm.bias' has shape [32], expected [64]" \
