@@ -230,6 +230,13 @@ save_zip('x', {'a%d' % i: Tensor(s, (1024, 1024), (1, 1024)) for i in range(5)})
 s = Storage('0', 'F32', bytes(4 << 20))
 save_zip('x', {'a': Tensor(s, (1024, 1024), (1, 1024)), **{'b%d' % i: Tensor(s, (1024, 1024)) for i in range(1000)}})"
 	says "$MISSING"
+	# So is what is loaded, where layers share their tensors.
+	pth "
+d = state(load('$GOLDEN/softmax/weights.safetensors')[1])
+layers = {k.replace('.layer.0.', '.layer.%d.' % i): v for i in range(150) for k, v in d.items() if '.layer.0.' in k}
+save_zip('x', {**d, **layers})"
+	run -1 ckpt-import -n 4 x out
+	[[ $output == "ckpt-import: x: tensor 'lxrt_encoder.model.bert.encoder."*"': with those before it there are more than 4 times the "??????" bytes of the file" ]]
 	both "{**d, 'b': Tensor(None, (2,), (1,))}" "tensor 'b': a tensor without a storage, an offset, a size and a stride"
 	pickle "b'\\x80\\2}X\\1\\0\\0\\0actorch._utils\\n_rebuild_parameter\\n)Rs.'" "tensor 'a': a tensor without a storage, an offset, a size and a stride"
 	pickle "b'\\x80\\2}X\\1\\0\\0\\0actorch._utils\\n_rebuild_parameter\\nN\\x85Rs.'" "tensor 'a': found None, expected a tensor"

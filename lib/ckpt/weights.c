@@ -10,6 +10,8 @@
 
 #include "ckpt/checkpoint.h"
 
+enum { SHARED_MOST = 4 }; /* times the file's bytes that parameters may have which share some of them */
+
 /* The head's last layer, whose rows are answers. */
 static int
 is_head(const struct params *params, int i)
@@ -35,6 +37,11 @@ bind(struct weights *w, int i, struct err *err)
 		return -1;
 	w->from[i] = named;
 	w->loaded++;
+	w->bytes += named->tensor->bytes;
+	if (w->bytes / SHARED_MOST > w->names->image->size)
+		return err_set(
+			err, "tensor '%s': with those before it there are more than %d times the %zu bytes of the file",
+			named->tensor->name, SHARED_MOST, w->names->image->size);
 	return 0;
 }
 

@@ -20,9 +20,13 @@ struct weights {
 	const struct named **from;        /* (params->n): the tensor of each parameter, NULL where it is missing */
 	const struct tensor **unused;     /* (unused_n): tensors that are no parameter of this model */
 	int loaded, unused_n;
+	size_t bytes; /* of the tensors that are loaded */
 };
 
-/* A tensor with the name of a parameter but another shape is an error, as is a table without a head. */
+/*
+ * A tensor with the name of a parameter but another shape is an error, as is a table without a head, and as are parameters that share
+ * bytes of the file so that together they have more than four times as many: a small file could ask for any memory.
+ */
 int weights_bind(struct weights *weights, const struct params *params, const struct state_names *names,
                  const struct answer_table *table, struct err *err);
 void weights_release(struct weights *weights);
