@@ -22,7 +22,7 @@ static int allow_missing, allow_unused;
 static const struct opt opts[] = {
 	{ 'A', "answers", OPT_TEXT, &answers, "FILE", "the answers' names, a JSON array of strings in index order" },
 	{ 'V', "vocab", OPT_TEXT, &vocabulary, "FILE", "the vocabulary it was trained with, to check streams against" },
-	{ 'n', "heads", OPT_INT(1, 1024), &heads, "N", "attention heads (those of config.json, or 12)" },
+	{ 'n', "heads", OPT_INT(1, 1024), &heads, "N", "attention heads (those that SRC or config.json says, or 12)" },
 	{ 'r', "seed", OPT_INT(0, INT64_C(1) << 53), &seed, "SEED", "seed of what is missing (0)" },
 	{ 0, "allow-missing", OPT_FLAG, &allow_missing, NULL, "what is missing begins as in a new checkpoint" },
 	{ 0, "allow-unused", OPT_FLAG, &allow_unused, NULL, "tensors that the model has no use for are left out" },
@@ -106,9 +106,18 @@ static void
 read_config(struct config *cfg, struct answer_table *table, const struct state_names *names, const char *source)
 {
 	struct err err;
+	int said;
 
+	if (heads_said(&said, names->image, &err))
+		die_words("%s: %s", source, err.text);
+	if (said && heads && heads != said)
+		die_words("%s: %d heads, but -n says %d", source, said, (int)heads);
 	config_default(cfg);
-	if (config_from_names(cfg, names, heads ? (int)heads : cfg->heads, &err))
+	if (said)
+		cfg->heads = said;
+	else if (heads)
+		cfg->heads = (int)heads;
+	if (config_from_names(cfg, names, cfg->heads, &err))
 		die_words("%s: %s", source, err.text);
 	if (answers || table_file)
 		read_answers(cfg, table, source);

@@ -138,25 +138,21 @@ read_table(struct answer_table *table, const struct config *cfg)
 	config_release(&theirs);
 }
 
-/* Heads are in no tensor, but a checkpoint of ours says how many it has, and so does the config.json beside an LXMERT; 0: neither. */
+/* The heads of the trained model, if it says how many, or the config.json beside an LXMERT does; else 0. */
 static int
 heads_of(const struct trained *trained, const char *from)
 {
-	const char *ours = image_meta(&trained->image, "vqa.config");
 	struct hf_config hf = { 0 };
 	struct config theirs;
 	char path[PATH_MAX];
 	struct err err;
 	int n;
 
+	if (heads_said(&n, &trained->image, &err))
+		die_words("%s: %s", from, err.text);
+	if (n || !lxmert || !names_of_transformers(&trained->names) || !hf_config_path(path, sizeof path, from))
+		return n;
 	config_default(&theirs);
-	if (ours) {
-		if (config_parse(&theirs, ours, NULL, &err))
-			die_words("%s: %s", from, err.text);
-		return theirs.heads;
-	}
-	if (!lxmert || !names_of_transformers(&trained->names) || !hf_config_path(path, sizeof path, from))
-		return 0;
 	if (config_from_names(&theirs, &trained->names, theirs.heads, &err))
 		die_words("%s: %s", from, err.text);
 	if (hf_config_read(&hf, path, &theirs, &err))

@@ -114,6 +114,11 @@ for i, source in enumerate((half, brain, double)):
 		ckpt-import "$GOLDEN/softmax/weights.safetensors" out
 	fails_with 1 "ckpt-import: $GOLDEN/sparse/weights.safetensors: tensor '$alpha' has 4 alphas, expected one for each of 8 heads" \
 		ckpt-import -n 8 "$GOLDEN/sparse/weights.safetensors" out
+	# a checkpoint says how many it has
+	ckpt-import -n 4 "$GOLDEN/softmax/weights.safetensors" ours.safetensors
+	fails_with 1 "ckpt-import: ours.safetensors: 4 heads, but -n says 8" ckpt-import -n 8 ours.safetensors out
+	ckpt-import ours.safetensors again.safetensors
+	cmp ours.safetensors again.safetensors
 	fails_with 2 "ckpt-import: option -n: '0' is not a whole number from 1 to 1024" ckpt-import -n 0 a b
 	fails_with 2 "ckpt-import: too few operands: found 1, expected SRC OUT; see ckpt-import --help" ckpt-import a
 	[ ! -e out ]

@@ -218,6 +218,22 @@ read_span(struct config *cfg, const struct tensor *span, struct err *err)
 }
 
 int
+heads_said(int *heads, const struct image *image, struct err *err)
+{
+	const char *json = image_meta(image, "vqa.config");
+	struct config cfg;
+
+	*heads = 0;
+	if (!json)
+		return 0;
+	if (config_parse(&cfg, json, NULL, err))
+		return -1;
+	*heads = cfg.heads;
+	config_release(&cfg);
+	return 0;
+}
+
+int
 config_from_names(struct config *cfg, const struct state_names *names, int heads, struct err *err)
 {
 	const struct named *alpha, *span;
