@@ -66,7 +66,10 @@ refuses() {
 	head -c 1000 features.tsv >bad.tsv
 	refuses "bad.tsv:1: the last line breaks off without a newline" bad.tsv
 	: >bad.tsv
-	refuses "store: no rows to pack" bad.tsv
+	refuses "bad.tsv: no rows" bad.tsv
+	fails_with 1 'vqa-featpack: bad.tsv: no rows' vqa-featpack --skip-bad features.tsv bad.tsv store
+	fails_with 1 'vqa-featpack: stdin: no rows' vqa-featpack - store </dev/null
+	[ -z "$(find . -name 'store*')" ]
 	refuses "none: cannot open: No such file or directory" none
 }
 
@@ -76,6 +79,26 @@ refuses() {
 	cut -f 1-9 features.tsv >bad.tsv
 	run -1 vqa-featpack bad.tsv store
 	cmp store before
+}
+
+@test "a table where the store's name was forgotten, or another file, is not replaced" {
+	cp features.tsv other.tsv
+	fails_with 1 'vqa-featpack: other.tsv: is there and no store, expected one to replace or a new name' vqa-featpack features.tsv other.tsv
+	cmp features.tsv other.tsv
+	echo short >short
+	fails_with 1 'vqa-featpack: short: is there and no store, expected one to replace or a new name' vqa-featpack features.tsv short
+	[ -z "$(find . -name '*.new')" ]
+	: >store
+	vqa-featpack features.tsv store
+	vqa-featpack --f16 features.tsv store
+}
+
+@test "messages do not land in the store where standard error is closed" {
+	cat features.tsv <(echo rubbish) >mixed.tsv
+	vqa-featpack --source features.tsv --skip-bad mixed.tsv store 2>&-
+	vqa-featpack features.tsv want
+	cmp store want
+	fails_with 1 'vqa-featpack: stdin: cannot read: Bad file descriptor' vqa-featpack - other <&-
 }
 
 @test "a device is not replaced" {

@@ -151,6 +151,8 @@ next_line(struct rows *rows, struct row *row, struct err *err)
 	size_t n;
 	int got = lines_next(&rows->lines, &line, &n, err);
 
+	if (!got && !rows->lines.number) /* most likely a table that was never made */
+		return err_set(err, "%s: no rows", rows->path);
 	if (got <= 0)
 		return got;
 	snprintf(row->where, sizeof row->where, "%s:%lld", rows->path, (long long)rows->lines.number);
