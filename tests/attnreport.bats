@@ -240,6 +240,18 @@ answer['top'] = [[os.environ['TEXT'], .5], ['b', .25]]" >in
 	grep -qxF "set multiplot title 'it’s ?\`x\`' font ',12'" script
 }
 
+@test "answers with per cent signs" {
+	for text in 100% '%s of %n' '%%'; do
+		export TEXT=$text
+		stream "import os; put('self-vision.0', 1, 1, 4, [1, 0, 0, 0]); $quarters
+answer['sent'] = os.environ['TEXT'] + '?'; answer['top'] = [[os.environ['TEXT'], .5], ['b', .25]]" >in
+		attnreport -p x.svg <in
+		tr -d '\n\t' <x.svg >text
+		grep -qF ">$text<" text
+		grep -qF ">$text?<" text
+	done
+}
+
 @test "over a picture: PNG and JPEG" {
 	prepare
 	vqa-tokenize questions.json | vqa-featload features.lmdb | vqa-forward -k 5 -a cross-language tiny >in
@@ -248,7 +260,11 @@ answer['top'] = [[os.environ['TEXT'], .5], ['b', .25]]" >in
 	echo "set terminal jpeg size 120,60; set output 'x.jpg'; plot x" | gnuplot -d
 	attnreport -p y.png --picture x.jpg -q 1 <in
 	cmp -s x.png y.png && return 1
+	# A frame header far behind, as cameras have it.
+	/usr/bin/python3 -c "b = open('x.jpg', 'rb').read(); open('far.jpg', 'wb').write(b[:2] + 3 * (b'\xff\xed\xff\xff' + bytes(65533)) + b[2:])"
+	attnreport -p far.svg --picture far.jpg <in
 	attnreport -p x.svg --picture x.jpg <in
+	cmp far.svg x.svg
 	for text in 'what is the red shape?' 'cross-language.0, mean of 4 heads, \[CLS\]' circle score; do
 		grep -q ">$text<" <(tr -d '\n\t' <x.svg)
 	done
@@ -265,7 +281,14 @@ answer['top'] = [[os.environ['TEXT'], .5], ['b', .25]]" >in
 	: >x
 	fails_with 1 "attnreport: x: neither a PNG nor a JPEG picture" attnreport -p x.png --picture x
 	printf '\377\330\377\340\0\4ab\377' >x
-	fails_with 1 "attnreport: x: no frame header in its first 9 bytes, expected a JPEG picture" attnreport -p x.png --picture x
+	fails_with 1 "attnreport: x: no frame header in its 9 bytes, expected a JPEG picture" attnreport -p x.png --picture x
+	echo "set terminal jpeg size 120,60; set output 'whole.jpg'; plot x" | gnuplot -d
+	head -c 2000 whole.jpg >x
+	fails_with 1 "attnreport: x: a JPEG picture that breaks off: no end in its 2000 bytes" attnreport -p x.png --picture x
+	head -c -1 whole.jpg >x
+	run -1 attnreport -p x.png --picture x
+	truncate -s 70M x
+	fails_with 1 "attnreport: x: over 67108864 bytes, expected a PNG or JPEG picture" attnreport -p x.png --picture x
 	printf '\211PNG\r\n\032\n\0\0\0\015IHDR\0\0\0\0\0\0\0\1' >x
 	fails_with 1 "attnreport: x: a picture of 0 x 1 pixels" attnreport -p x.png --picture x
 	printf '\211PNG\r\n\032\n\0\0\0\015IHDR\0\1\0\0\0\1\0\0' >x
