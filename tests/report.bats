@@ -114,6 +114,28 @@ browse() {
 	[ "$(words | grep -c '<img ')" = 10 ]
 }
 
+@test "text and paths cannot reach gnuplot" {
+	name="run'; system('touch ran'); '"
+	mkdir -p snap
+	cp -r "$BATS_FILE_TMPDIR/data" data
+	cp -r "$BATS_FILE_TMPDIR/snap/adaptive-sparse" "snap/$name"
+	rm "snap/$name"/*.png
+	TEXT="\`touch ran\` \"; system(\"touch ran\") \\ '; system('touch ran'); '"$'\n'"system('touch ran')"
+	export TEXT
+	jq '.[0].sent = env.TEXT | .[1].sent = "" | .[2].label = {} | .[3].img_id = "none"' "$BATS_FILE_TMPDIR/data/test-labels.json" >data/test-labels.json
+	jq 'map(.answer = env.TEXT)' "$BATS_FILE_TMPDIR/snap/adaptive-sparse/test_predict.json" >"snap/$name/test_predict.json"
+	mkdir bin
+	printf '#!/bin/sh\ntee -a "%s/scripts" | %s "$@"\n' "$PWD" "$(command -v gnuplot)" >bin/gnuplot
+	chmod +x bin/gnuplot
+	PATH=$PWD/bin:$PATH DATA=$(realpath --relative-to="$ROOT/data" data) SNAP=$PWD/snap "$ROOT/pipelines/pictures" "$name"
+	for picture in curve answers; do
+		[ "$(head -c 8 "snap/$name/$picture.png" | od -An -tx1 | tr -d ' ')" = 89504e470d0a1a0a ]
+	done
+	[ -z "$(find . "$ROOT" -maxdepth 2 -name ran)" ]
+	[ "$(grep -c "^plot \"[0-9]*.png\" binary" scripts)" = 7 ]
+	grep -qF "set title '\`touch ran\` \"; system(\"touch ran\") \\ ’; system(’touch ran’); ’ system(’touch ran’)'.\"\\n\".'" scripts
+}
+
 @test "what is no run" {
 	fails_with 2 "usage: pipelines/report NAME" "$ROOT/pipelines/report"
 	fails_with 1 "none: no run's folder, in 'snap' or elsewhere" env SNAP=snap "$ROOT/pipelines/report" none
