@@ -114,6 +114,23 @@ browse() {
 	[ "$(words | grep -c '<img ')" = 10 ]
 }
 
+@test "a run in its first epoch; words of questions that shells and tables would take apart" {
+	cp -r "$BATS_FILE_TMPDIR/data" data
+	jq '.[0].sent = "a\tb\\c\nd" | .[1].sent = "" | .[1].label = {"blue": 1}' "$BATS_FILE_TMPDIR/data/test-labels.json" >data/test-labels.json
+	mkdir run
+	ckpt-init -a -L 1,1,1 -H 16 -n 4 -F 16 -f 360 -A data/answers.json run/LAST.safetensors
+	printf 'step\ttotal\taccuracy\n1\t3\t0.2\n2\t2\t0.3\n' >run/log.tsv
+	printf 'Epoch 0: Train 40.00\nLoss: 2\tAdapt Span Loss: 3' >run/log.log
+	run --separate-stderr env DATA="$(realpath --relative-to="$ROOT/data" data)" "$ROOT/pipelines/report" run
+	[ "$status" = 0 ]
+	# shellcheck disable=SC2154 # of bats
+	[ "$stderr" = "$PWD/run/report.html" ]
+	page=run/report.html
+	words | grep -qF '<h2>Adaptive spans</h2>'
+	words | grep -qF '<figcaption>a b\c d <b>'
+	words | grep -q '^<figcaption> <b>.* <span class="wrong">(it is blue)</span>'
+}
+
 @test "text and paths cannot reach gnuplot" {
 	name="run'; system('touch ran'); '"
 	mkdir -p snap
