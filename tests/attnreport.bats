@@ -116,6 +116,9 @@ assert f32([float(r[5]) for r in raw]) == f32(record['attention']['cross-languag
 	grep -q 'self-vision' x.svg
 	attnreport --mean -p x.png <in
 	fails_with 1 "attnreport: no attention was read, so there is nothing to draw" attnreport -m -p y.png -q 3 <in
+	for option in --mean --raw --head=0; do
+		fails_with 1 "attnreport: stdin: no answer to question 4" attnreport $option -q 4 <in
+	done
 }
 
 @test "answers with attention say what they are about" {
@@ -171,7 +174,7 @@ assert f32([float(r[5]) for r in raw]) == f32(record['attention']['cross-languag
 	bad "'sent' has another type, expected a string" "put('self-vision.0', 1, 1, 4, [1, 0, 0, 0]); $quarters; answer['sent'] = 1" -p x.png
 	[ ! -e x.png ]
 	stream 'put("self-vision.0", 1, 1, 1, [1])' >in
-	fails_with 1 "attnreport: stdin: no answer to question 6, so there is nothing to draw" attnreport -p x.png -q 6 <in
+	fails_with 1 "attnreport: stdin: no answer to question 6" attnreport -p x.png -q 6 <in
 	fails_with 2 "attnreport: option --raw does not go with -m or -p" attnreport -p x.png --raw
 	fails_with 2 "attnreport: option --raw does not go with -m or -p" attnreport -m --raw
 	fails_with 2 "attnreport: option --picture goes with -p, and not with -m" attnreport --picture x.png
