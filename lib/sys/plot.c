@@ -187,22 +187,42 @@ run(const struct plot *plot, int script, int out, int said, struct err *err)
 	return 0;
 }
 
+/* What gnuplot drew, to its place. Until now there was nothing that a kill could have left behind. */
+static int
+deliver(const struct plot *plot, int drawn, struct err *err)
+{
+	struct new_file file;
+	char chunk[1 << 16];
+	off_t at = 0;
+	ssize_t got;
+	int bad = 0;
+
+	if (new_file_open(&file, plot->path, err))
+		return -1;
+	while (!bad && (got = pread(drawn, chunk, sizeof chunk, at)) > 0) {
+		bad = new_file_write(&file, chunk, (size_t)got, err);
+		at += got;
+	}
+	if (!bad && got < 0)
+		bad = err_sys(err, "temporary file: cannot read");
+	return bad ? new_file_discard(&file) : new_file_commit(&file, err);
+}
+
+enum { SCRIPT, DRAWN, SAID, FILES };
+
 static int
 draw(const struct plot *plot, struct err *err)
 {
-	int script = file_nameless(err), said = script < 0 ? -1 : file_nameless(err), bad = said < 0;
-	struct new_file file;
+	int files[FILES], n = 0, bad;
 
-	bad = bad || write_fully(script, plot->text, plot->n, "a temporary file", err);
-	if (!bad && lseek(script, 0, SEEK_SET))
+	while (n < FILES && (files[n] = file_nameless(err)) >= 0)
+		n++;
+	bad = n < FILES || write_fully(files[SCRIPT], plot->text, plot->n, "a temporary file", err);
+	if (!bad && lseek(files[SCRIPT], 0, SEEK_SET))
 		bad = err_sys(err, "temporary file");
-	bad = bad || new_file_open(&file, plot->path, err);
-	if (!bad)
-		bad = run(plot, script, file.fd, said, err) ? new_file_discard(&file) : new_file_commit(&file, err);
-	if (script >= 0)
-		close(script);
-	if (said >= 0)
-		close(said);
+	bad = bad || run(plot, files[SCRIPT], files[DRAWN], files[SAID], err) || deliver(plot, files[DRAWN], err);
+	while (n)
+		close(files[--n]);
 	return bad ? -1 : 0;
 }
 
