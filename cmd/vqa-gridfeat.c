@@ -10,6 +10,7 @@
 #include "feat/grid.h"
 #include "feat/tsv.h"
 #include "sys/die.h"
+#include "sys/ends.h"
 #include "sys/lines.h"
 #include "sys/opt.h"
 
@@ -26,8 +27,8 @@ set_id(struct features *f, const char *path)
 	const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
 	size_t n = strlen(name);
 
-	if (n > 4 && !strcmp(name + n - 4, ".png"))
-		n -= 4;
+	if (has_ending(name, ".png"))
+		n -= strlen(".png");
 	if (!n || n >= sizeof f->id || memchr(name, '\t', n) || memchr(name, '\n', n))
 		die_words("%s: its name is no image id: expected 1 to %zu bytes without tab or newline", path,
 		          sizeof f->id - 1);

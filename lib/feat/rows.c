@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "feat/tsv.h"
+#include "sys/ends.h"
 
 enum { NOTHING, TABLE, NPZ };
 
@@ -25,9 +26,7 @@ rows_open(struct rows *rows, char **paths, int n, int f16)
 static int
 is_npz(const struct dirent *entry)
 {
-	size_t n = strlen(entry->d_name);
-
-	return n > 4 && !strcmp(entry->d_name + n - 4, ".npz");
+	return has_ending(entry->d_name, ".npz");
 }
 
 static int

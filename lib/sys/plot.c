@@ -13,6 +13,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "sys/ends.h"
 #include "sys/file.h"
 #include "sys/utf8.h"
 
@@ -33,20 +34,12 @@ plot_colour(int i)
 	return colours[(size_t)i % (sizeof colours / sizeof *colours)];
 }
 
-static int
-ends_with(const char *text, const char *end)
-{
-	size_t n = strlen(text), m = strlen(end);
-
-	return n > m && !strcmp(text + n - m, end);
-}
-
 int
 plot_open(struct plot *plot, const char *path, int width, int height, struct err *err)
 {
-	const char *terminal = ends_with(path, ".png")   ? "pngcairo"
-	                       : ends_with(path, ".svg") ? "svg background rgb 'white'"
-	                                                 : NULL;
+	const char *terminal = has_ending(path, ".png")   ? "pngcairo"
+	                       : has_ending(path, ".svg") ? "svg background rgb 'white'"
+	                                                  : NULL;
 
 	*plot = (struct plot){ .path = path, .picture_fd = -1 };
 	if (!terminal)
