@@ -221,8 +221,11 @@ b[50] ^= 255
 open("bad.npz", "wb").write(b)'
 	run -1 vqa-featpack bad.npz store
 	[[ $output == "vqa-featpack: bad.npz: entry 'features.npy': its "* ]]
-	mkdir empty
+	mkdir -p empty nested/a.npz
 	refuses "empty: a folder without .npz files" empty
+	cp "$GOLDEN/npz/bottom-up.npz" nested/a.npz
+	cp "$GOLDEN/npz/bottom-up.npz" nested
+	refuses "nested/a.npz: a folder in a folder, expected a file" nested
 }
 
 @test "--skip-bad leaves out what is at fault, and says so" {

@@ -91,6 +91,8 @@ open_path(struct rows *rows, struct err *err)
 	}
 	if (S_ISDIR(st.st_mode)) {
 		close(fd);
+		if (rows->names)
+			return err_set(err, "%s: a folder in a folder, expected a file", rows->path);
 		return open_folder(rows, rows->path, err) ? -1 : 1;
 	}
 	if (is_stdin)
