@@ -121,7 +121,7 @@ refuses() {
 		print("\t".join(["a", "10", "10", b64("q", 0), b64("f", 0), b64("q", 0), b64("f", 0), "1", b64("f", 0, 0, 5, 5), b64("f", *values)]))
 	END
 	vqa-featpack large.tsv large.lmdb
-	fails_with 1 "vqa-featpack: large.tsv:1: image 'a', features: region 0, number 2 is -65520, expected at most 65504 with --f16" \
+	fails_with 1 "vqa-featpack: large.tsv:1: byte $(($(cut -f 1-9 large.tsv | wc -c) + 8)), image 'a', features: region 0, number 2 is -65520, expected at most 65504 with --f16" \
 		vqa-featpack --f16 large.tsv half.lmdb
 	[ ! -e half.lmdb ]
 }

@@ -144,6 +144,21 @@ next_file(struct rows *rows, struct err *err)
 	return got ? -1 : 1;
 }
 
+/* A good row's features, if they shall be halves; line (n) is the table's, NULL without one. */
+static void
+to_halves(const struct rows *rows, struct row *row, const char *line, size_t n)
+{
+	struct features *f = &row->features;
+	char byte[40] = "";
+	size_t at;
+
+	if (row->bad || !rows->f16 || !features_to_halves(f, &at, &row->fault))
+		return;
+	if (line)
+		snprintf(byte, sizeof byte, "byte %zu, ", tsv_feature_byte(line, n, at));
+	row->bad = err_prefix(&row->fault, "%s: %simage '%s', features", row->where, byte, f->id);
+}
+
 /* The next line of a table: as rows_next(). */
 static int
 next_line(struct rows *rows, struct row *row, struct err *err)
@@ -160,7 +175,18 @@ next_line(struct rows *rows, struct row *row, struct err *err)
 	row->bad = line[n - 1] != '\n'
 	                   ? err_set(&row->fault, "%s: the last line breaks off without a newline", row->where)
 	                   : tsv_parse(&row->features, line, n - 1, row->where, &row->fault);
+	to_halves(rows, row, line, n - 1);
 	return 1;
+}
+
+static int
+next_image(struct rows *rows, struct row *row)
+{
+	int got = npz_next(&rows->npz, &row->features, row->where, sizeof row->where, &row->bad, &row->fault);
+
+	if (got > 0)
+		to_halves(rows, row, NULL, 0);
+	return got;
 }
 
 int
@@ -171,18 +197,11 @@ rows_next(struct rows *rows, struct row *row, struct err *err)
 	for (;;) {
 		if (!rows->open && (got = next_file(rows, err)) <= 0)
 			return got;
-		got = rows->open == NPZ ? npz_next(&rows->npz, &row->features, row->where, sizeof row->where, &row->bad,
-		                                   &row->fault)
-		                        : next_line(rows, row, err);
-		if (got < 0)
-			return -1;
+		got = rows->open == NPZ ? next_image(rows, row) : next_line(rows, row, err);
 		if (got)
-			break;
+			return got;
 		close_file(rows);
 	}
-	if (!row->bad && rows->f16)
-		row->bad = features_to_halves(&row->features, row->where, &row->fault);
-	return 1;
 }
 
 void
