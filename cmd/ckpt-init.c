@@ -113,6 +113,8 @@ read_config(struct config *cfg)
 	vocab_close(&vocab);
 	if (config_check(cfg, &err))
 		die_usage("%s", err.text); /* sizes that do not fit together; files have been checked above */
+	if (cfg->layerdrop && (cfg->language == 1 || cfg->vision == 1 || cfg->cross == 1))
+		warn_words("LayerDrop leaves the only layer of a stack out of every step: it will never learn");
 }
 
 /* A trained model's tensors, and what of ours they are. */

@@ -27,7 +27,7 @@ static const struct opt opts[] = {
 	{ 'k', "top", OPT_INT(1, ANSWERS_MAX), &top, "N", "the N best answers too" },
 	{ 'l', "logits", OPT_FLAG, &logits, NULL, "logits too" },
 	{ 'p', "precision", OPT_WORD("f32"), &precision, "TYPE", "f32 (f32)" },
-	{ 'r', "seed", OPT_INT(0, INT64_C(1) << 53), &seed, "SEED", "seed of dropout (0)" },
+	{ 'r', "seed", OPT_INT(0, INT64_C(1) << 53), &seed, "SEED", "seed of dropout and of LayerDrop (0)" },
 	{ 't', "train", OPT_FLAG, &train, NULL, "write the tape and logits for vqa-loss, vqa-backward and vqa-step" },
 	{ 0, "compat", OPT_FLAG, &compat, NULL, "keep the reference's quirks: see vqa-quirks(7)" },
 	{ 0, "draws", OPT_TEXT, &draws, "FILE", "LayerDrop's draws, recorded (drawn by the seed)" },
@@ -172,6 +172,9 @@ main(int argc, char **argv)
 	if (!op || checkpoint_open(&ckpt, argv[operand], &err) || rec_open(&in, STDIN_FILENO, "stdin", &err) ||
 	    rec_next(&in, &err) < 0 || collect_check_header(&in, &ckpt.config, ckpt.path, &err))
 		die(&err);
+	if (compat && ckpt.config.adaptive && ckpt.config.span_rows != batch)
+		warn_words("%s has spans of %d rows, so that with --compat batches of %d questions have no mask",
+		           ckpt.path, ckpt.config.span_rows, (int)batch);
 	if (train)
 		go_train(&in, &ckpt, op, resumed);
 	else

@@ -119,12 +119,13 @@ steps() {
 	steps schedule 11
 }
 
-# One, two or three threads: the same bytes, of answers, gradients and weights. 128 wide and at batch 8, so that the loops are divided.
-@test "the number of threads does not matter" {
+# One, two or three threads: the same bytes, of answers, gradients and weights. 128 wide and at batch 8, so that the loops are divided; spans
+# with a row a place, and with rows that are averaged.
+threads_do_not_matter() {
 	[ -z "${VQA_SANITIZED:-}" ] || skip "trainings run in the release build"
 	set -o pipefail
 	jq -n '[range(13) | "a\(.)"]' >answers.json
-	ckpt-init -L 1,1,1 -H 128 -n 4 -F 512 -f 24 -s -r 1 -A answers.json start.safetensors
+	ckpt-init -L 2,2,2 -H 128 -n 4 -F 512 -f 24 -s -a -d 1 --span-rows "$1" -r 1 -A answers.json start.safetensors
 	/usr/bin/python3 "$ROOT/tests/synthetic.py" --names --answers 13 --questions 24 >stream
 	for threads in 1 2 3; do
 		export OMP_NUM_THREADS=$threads
@@ -139,4 +140,12 @@ steps() {
 		cmp run.1/LAST.optimizer run.$threads/LAST.optimizer
 		cmp run.1/log.tsv run.$threads/log.tsv
 	done
+}
+
+@test "the number of threads does not matter" {
+	threads_do_not_matter 8
+}
+
+@test "the number of threads does not matter, with rows of spans that are averaged" {
+	threads_do_not_matter 3
 }

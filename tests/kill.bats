@@ -3,12 +3,12 @@
 # pipeline goes on from there to the same bytes.
 load helper
 
-# One undisturbed run, to compare with.
+# One undisturbed run, to compare with, of a model with all that a run has to remember: alphas, a span's rows, layers left out.
 setup_file() {
 	[ -z "${VQA_SANITIZED:-}" ] || return 0
 	cd "$BATS_FILE_TMPDIR"
 	jq -n '[range(13) | "a\(.)"]' >answers.json
-	ckpt-init -L 1,1,1 -H 32 -n 4 -F 64 -f 24 -s -r 1 -A answers.json start.safetensors
+	ckpt-init -L 2,2,2 -H 32 -n 4 -F 64 -f 24 -s -a --span-rows 4 -d 1 -r 1 -A answers.json start.safetensors
 	/usr/bin/python3 "$ROOT/tests/synthetic.py" --names --answers 13 --questions 800 >stream
 	vqa-forward -t -b 4 -r 3 start.safetensors <stream | vqa-loss | vqa-backward |
 		vqa-step -o whole --lr 0.01 --schedule constant --save-every 20 >log

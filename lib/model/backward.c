@@ -278,7 +278,7 @@ layer_before(const int *dropped, int i)
 	return i;
 }
 
-/* What a stack of `count` layers gave, or, of fewer, what its next layer read. */
+/* The input of layer `count`: what the last layer before it gave that was not left out, else the stack's own. */
 static const float *
 stack_result(const struct layer_tape *t, const int *dropped, int count, const float *first)
 {

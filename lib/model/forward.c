@@ -300,7 +300,7 @@ take_batch(struct run *run, const struct tape *t, const struct batch *batch)
 	for (int i = 0; i <= n; i++)
 		b->cls[i] = i;
 	for (int i = 0; i < layers_total(cfg); i++)
-		b->dropped[LANGUAGE][i] = run->pass->dropped && run->pass->dropped[i];
+		b->dropped_all[i] = run->pass->dropped && run->pass->dropped[i];
 	memcpy(b->tokens, batch->tokens, Nl * sizeof *batch->tokens);
 	run->op->put(b->shared, b->host, b->n * sizeof(int));
 	run->op->put(t->features, batch->features, Nv * (size_t)cfg->features * sizeof(float));

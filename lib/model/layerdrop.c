@@ -10,16 +10,7 @@
 #include "sys/file.h"
 #include "sys/philox.h"
 
-enum { STACKS = 3, FILE_MOST = 64 << 20 };
-
-/* In the order of draws. */
-static void
-stack_sizes(int sizes[STACKS], const struct config *cfg)
-{
-	sizes[0] = cfg->language;
-	sizes[1] = cfg->vision;
-	sizes[2] = cfg->cross;
-}
+enum { FILE_MOST = 4 << 20 };
 
 /* The counter's word in which dropout numbers its sites; they never come this far. */
 static const uint32_t SITE = 0xffffffff;
@@ -30,7 +21,7 @@ draw(uint8_t *dropped, const struct config *cfg, uint64_t seed, uint32_t step)
 	int sizes[STACKS];
 	uint32_t u[4];
 
-	stack_sizes(sizes, cfg);
+	layers_of_stacks(sizes, cfg);
 	memset(dropped, 0, (size_t)layers_total(cfg));
 	for (int stack = 0; stack < STACKS; dropped += sizes[stack++])
 		for (int i = 0; i < cfg->layerdrop && sizes[stack]; i++) {
@@ -62,7 +53,7 @@ take_draws(struct layerdrop *drop, const json_t *json, struct err *err)
 	int sizes[STACKS];
 	uint8_t *at;
 
-	stack_sizes(sizes, drop->config);
+	layers_of_stacks(sizes, drop->config);
 	if (!json_is_array(json) || !n || n % STACKS)
 		return err_set(err, "no array of draws, three (language, vision, cross) a step");
 	drop->steps = (int64_t)(n / STACKS);

@@ -18,6 +18,17 @@ struct layerdrop {
 	int64_t steps;
 };
 
+enum { STACKS = 3 };
+
+/* Layers of each stack, in this order, which is not the one of ckpt-init -L. */
+static inline void
+layers_of_stacks(int sizes[STACKS], const struct config *cfg)
+{
+	sizes[0] = cfg->language;
+	sizes[1] = cfg->vision;
+	sizes[2] = cfg->cross;
+}
+
 static inline int
 layers_total(const struct config *cfg)
 {

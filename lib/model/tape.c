@@ -208,7 +208,7 @@ describe(struct batch_tape *b, const struct config *cfg, size_t max)
 	b->language = b->host + 1;
 	b->vision = b->language + max + 1;
 	b->cls = b->vision + max + 1;
-	b->dropped[LANGUAGE] = b->cls + max + 1;
+	b->dropped_all = b->dropped[LANGUAGE] = b->cls + max + 1;
 	b->dropped[VISION] = b->dropped[LANGUAGE] + cfg->language;
 	b->dropped_cross = b->dropped[VISION] + cfg->vision;
 	b->tokens = b->dropped_cross + cfg->cross;
@@ -277,16 +277,21 @@ tape_last_cross(const struct tape *t, const struct config *cfg)
 	return last;
 }
 
+/*
+ * Rows are places where the batch has as many questions; --compat then goes by the batch at hand, as the reference does, and else has
+ * no mask. Without it, the size of all batches decides, and a short one has the mean.
+ */
 static struct span
 span_of(const struct model *model, const struct pass *pass, const struct attention_use *use)
 {
 	const struct config *cfg = model->cfg;
+	int as_many = cfg->span_rows == use->queries.n;
 
 	if (!cfg->adaptive)
 		return (struct span){ 0 };
-	return (struct span){ .value = pass->compat && cfg->span_rows != use->queries.n ? NULL
-		                                                                        : model->weights[use->p->span],
+	return (struct span){ .value = pass->compat && !as_many ? NULL : model->weights[use->p->span],
 		              .rows = cfg->span_rows,
+		              .by_place = as_many && (pass->compat || cfg->span_rows == model->max),
 		              .length = use->of == LANGUAGE ? cfg->max_tokens : cfg->objects,
 		              .ramp = cfg->span_ramp };
 }

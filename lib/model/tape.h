@@ -56,7 +56,8 @@ struct batch_tape {
 	size_t n;                        /* ints */
 	int *language, *vision;          /* into host: offsets of places */
 	int *cls;                        /* 0, 1, … n: one row a question */
-	int *dropped[2], *dropped_cross; /* of a side's stack, and of the cross layers: 1 where a layer was left out */
+	int *dropped_all;                /* (layers_total) in layerdrop.h's order: 1 where a layer was left out */
+	int *dropped[2], *dropped_cross; /* its parts: of a side's stack, of the cross layers */
 	int *tokens;
 };
 

@@ -139,14 +139,14 @@ enum attention_kind { ATT_SOFTMAX, ATT_ENTMAX };
 /*
  * Adaptive span (Sukhbaatar et al. 2019, as the reference's models/adaptive_span.py has it): of a row of probabilities p
  *     p'_j = m_j p_j / (sum of m p + 1e-8), m_j = (j - (length - 1) + v length) / ramp + 1, kept in [0, 1]
- * where j is the key's index in its place, and v the head's value in row `place` if there are as many rows as places, else the
- * mean of its rows. Where m is at a bound, 0 and 1 included, it has no gradient, which is what the
+ * where j is the key's index in its place, and v the head's value: in the row of the place, or the mean of its rows. Where m is at a bound, 0 and 1 included, it has no gradient, which is what the
  * reference's own figures show (golden/schedule; the other way its spans end 4e-3 off).
  */
 struct span {
 	const float *value; /* (rows, H); NULL: every m is 1, and only the division remains */
 	int rows;
-	int length; /* most keys of a place; 0: no span at all */
+	int by_place; /* a row is a place's, and there are as many of both */
+	int length;   /* most keys of a place; 0: no span at all */
 	int ramp;
 };
 
@@ -210,7 +210,7 @@ struct lamb {
 	double scale, lr, beta1, beta2, eps, weight_decay, min_trust;
 };
 
-/* AdamW (Loshchilov, Hutter 2019), with bias correction; t counts updates from 1. grad NULL: all zero. */
+/* AdamW (Loshchilov, Hutter 2019), with bias correction; t counts the run's updates from 1. grad NULL: all zero. */
 struct adamw {
 	float *param, *m, *v;
 	const float *grad;

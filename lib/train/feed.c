@@ -131,7 +131,9 @@ begin_stream(struct feed *f, int64_t *skip, struct err *err)
 			                     .first = left_out };
 	else if (go_on(f, source, left_out, skip, err))
 		return -1;
-	memcpy(f->run.source, source, sizeof source);
+	/* A stream that does not say what it is leaves the one that it goes on with known. */
+	if (*source || !f->run.taken)
+		memcpy(f->run.source, source, sizeof source);
 	return 0;
 }
 
@@ -183,7 +185,8 @@ feed_open(struct feed *f, int fd, attach_lost *lost, struct err *err)
 {
 	int64_t skip;
 
-	if (check_stdout(fd, err) || check_batch(f, err) || watch_reader(fd, lost, err) ||
+	if (check_stdout(fd, err) || check_batch(f, err) ||
+	    layerdrop_open(&f->layerdrop, &f->ckpt->config, f->draws, err) || watch_reader(fd, lost, err) ||
 	    begin_stream(f, &skip, err) || share_create(&f->share, f->ckpt, f->batch, f->op, err) ||
 	    share_model(&f->share, &f->model, f->op, err) || owner_open(&f->owner, &f->share, f->run.step, lost, err) ||
 	    rec_create(&f->out, fd, "stdout", err) || send_header(f, err))
@@ -191,8 +194,6 @@ feed_open(struct feed *f, int fd, attach_lost *lost, struct err *err)
 	f->logits = malloc((size_t)f->batch * (size_t)f->ckpt->config.answers_n * sizeof *f->logits);
 	if (!f->logits)
 		return err_set(err, "out of memory for the logits of %d questions", f->batch);
-	if (layerdrop_open(&f->layerdrop, &f->ckpt->config, f->draws, err))
-		return -1;
 	image_close(&f->ckpt->image);
 	return collector_open(&f->collector, f->in, &f->out, &f->ckpt->config, f->batch, 1, skip, err);
 }
@@ -220,12 +221,13 @@ static void
 put_dropped(struct feed *f)
 {
 	const struct config *cfg = &f->ckpt->config;
-	const int sizes[] = { cfg->language, cfg->vision, cfg->cross };
+	int sizes[STACKS];
 	msgpack_packer *pack = rec_put(&f->out, "dropped");
 	const uint8_t *dropped = f->layerdrop.dropped;
 
-	msgpack_pack_array(pack, 3);
-	for (int stack = 0; stack < 3; dropped += sizes[stack++]) {
+	layers_of_stacks(sizes, cfg);
+	msgpack_pack_array(pack, STACKS);
+	for (int stack = 0; stack < STACKS; dropped += sizes[stack++]) {
 		size_t n = 0;
 
 		for (int i = 0; i < sizes[stack]; i++)

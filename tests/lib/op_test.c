@@ -550,7 +550,7 @@ span_double(double *p, int n, const double *values, int place, int h, const stru
 
 	for (int row = 0; row < span->rows; row++)
 		v += values[row * s->H + h] / span->rows;
-	if (span->rows == s->q.n)
+	if (span->by_place)
 		v = values[place * s->H + h];
 	for (int j = 0; j < n; j++) {
 		if (span->value)
@@ -679,7 +679,8 @@ static void
 test_span(void **state)
 {
 	static const struct span table[] = {
-		{ spans, 1, 9, 8 }, { spans, 3, 9, 8 }, { spans, 2, 9, 8 }, { spans, 3, 40, 32 }, { NULL, 3, 9, 8 },
+		{ spans, 1, 0, 9, 8 }, { spans, 3, 1, 9, 8 },   { spans, 3, 0, 9, 8 },
+		{ spans, 2, 0, 9, 8 }, { spans, 3, 1, 40, 32 }, { NULL, 3, 0, 9, 8 },
 	};
 
 	(void)state;
@@ -719,7 +720,7 @@ test_span_of_nothing(void **state)
 		               .H = 1,
 		               .W = 1,
 		               .kind = ATT_SOFTMAX,
-		               .span = { &far, 1, 3, 2 } };
+		               .span = { &far, 1, 0, 3, 2 } };
 
 	(void)state;
 	op->attention(&a);
@@ -841,7 +842,7 @@ test_probabilities(void **state)
 				                     { 0 } };
 
 			check_probabilities(&s);
-			s.span = (struct span){ spans, 3, 9, 8 };
+			s.span = (struct span){ spans, 3, 1, 9, 8 };
 			check_probabilities(&s);
 		}
 }

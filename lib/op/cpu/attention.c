@@ -144,7 +144,7 @@ span_value(const struct part *p)
 	const struct span *span = &p->a->span;
 	double sum = 0;
 
-	if (span->rows == p->a->queries.n)
+	if (span->by_place)
 		return span->value[p->place * p->a->H + p->head];
 	for (int row = 0; row < span->rows; row++)
 		sum += (double)span->value[row * p->a->H + p->head];
@@ -156,15 +156,17 @@ static void
 make_mask(float *mask, float *moves, const struct part *p)
 {
 	const struct span *span = &p->a->span;
-	float v = span->value ? span_value(p) : 0;
+	float v;
 
+	if (!span->value) {
+		for (int j = 0; j < p->Tk; j++)
+			mask[j] = 1;
+		return;
+	}
+	v = span_value(p);
 	for (int j = 0; j < p->Tk; j++) {
 		float m = ((float)(j - (span->length - 1)) + v * (float)span->length) / (float)span->ramp + 1;
 
-		if (!span->value) {
-			mask[j] = 1;
-			continue;
-		}
 		mask[j] = m < 0 ? 0 : m > 1 ? 1 : m;
 		if (moves)
 			moves[j] = m > 0 && m < 1;
@@ -372,10 +374,10 @@ add_span(const struct attention_backward *g, const struct share *shares)
 
 		for (int b = 0; b < a->queries.n; b++) {
 			sum += shares[b * a->H + h].span;
-			if (rows == a->queries.n)
+			if (a->span.by_place)
 				g->dspan[b * a->H + h] += (float)shares[b * a->H + h].span;
 		}
-		for (int row = 0; row < rows && rows != a->queries.n; row++)
+		for (int row = 0; row < rows && !a->span.by_place; row++)
 			g->dspan[row * a->H + h] += (float)(sum / rows);
 	}
 }
