@@ -243,6 +243,17 @@ answer['top'] = [[os.environ['TEXT'], .5], ['b', .25]]" >in
 	grep -qxF "set multiplot title 'it’s ?\`x\`' font ',12'" script
 }
 
+@test "text does not break an SVG" {
+	export TEXT=$'</text><script>x</script> ]]> &amp; ]]]>\xef\xbf\xbe'
+	stream "import os; put('self-vision.0', 1, 1, 4, [1, 0, 0, 0]); $quarters
+answer['sent'] = answer['answer'] = os.environ['TEXT']" >in
+	attnreport -p x.svg <in
+	/usr/bin/python3 -c 'import xml.dom.minidom; tree = xml.dom.minidom.parse("x.svg")
+assert not tree.getElementsByTagName("script")
+texts = ["".join(t.data for t in e.childNodes if t.nodeType == t.TEXT_NODE) for e in tree.getElementsByTagName("text")]
+assert any("</text><script>x</script> ]] > &amp; ]]] >?" in t for t in texts), texts'
+}
+
 @test "answers with per cent signs" {
 	for text in 100% '%s of %n' '%%'; do
 		export TEXT=$text

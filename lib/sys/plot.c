@@ -65,6 +65,8 @@ put_quoted(const struct plot *plot, const char *text, size_t n, size_t most, con
 			fputs("\u2019", plot->script);
 		else if (*p == '%')
 			fputs(percent, plot->script);
+		else if (*p == '>' && p - line >= 2 && p[-1] == ']' && p[-2] == ']')
+			fputs(" >", plot->script); /* what an SVG's text may not have, and gnuplot leaves as it is */
 		else
 			fputc(*p, plot->script);
 	fputc('\'', plot->script);
