@@ -10,10 +10,10 @@
 #include "sys/die.h"
 #include "sys/opt.h"
 
-static const char *picture;
+static const char *drawing;
 
 static const struct opt opts[] = {
-	{ 'p', "plot", OPT_TEXT, &picture, "FILE", "draw them to a .png or .svg file instead" },
+	{ 'p', "plot", OPT_TEXT, &drawing, "FILE", "draw them to a .png or .svg file instead" },
 	{ 0 },
 };
 
@@ -88,7 +88,7 @@ draw(const struct subject *s, int n)
 	c.low = 1;
 	c.high = 2;
 	fill_curves(&c, s, n);
-	if (curves_draw(&c, picture, &err))
+	if (curves_draw(&c, drawing, &err))
 		die(&err);
 	curves_release(&c);
 }
@@ -105,7 +105,7 @@ main(int argc, char **argv)
 	for (int i = 0; i < n; i++)
 		if (!s[i].config.sparse)
 			die_words("%s: its model has softmax attention, and no alphas", s[i].path);
-	if (picture)
+	if (drawing)
 		draw(s, n);
 	else
 		print_table(s, n);

@@ -33,7 +33,7 @@ static const struct program program = {
 };
 
 static struct plot plot; /* with -p, without -m: of one answer */
-static int drawn;
+static int found, drawn; /* an answer that is asked for */
 static struct attention_means means;
 
 static void
@@ -72,7 +72,7 @@ print_map(int64_t id, const struct attention_map *map)
 static int
 take_answer(const struct rec_in *in, int64_t wanted, struct err *err)
 {
-	struct attention_map map, found;
+	struct attention_map map, last;
 	int64_t id;
 	int n, some = 0;
 
@@ -80,6 +80,7 @@ take_answer(const struct rec_in *in, int64_t wanted, struct err *err)
 		return -1;
 	if ((question && id != wanted) || drawn)
 		return 0;
+	found = 1;
 	n = attention_count(in, err);
 	if (n < 0)
 		return -1;
@@ -90,7 +91,7 @@ take_answer(const struct rec_in *in, int64_t wanted, struct err *err)
 			continue;
 		if (!drawing || mean)
 			print_map(id, &map);
-		found = map;
+		last = map;
 		some = 1;
 	}
 	if (!drawing || mean)
@@ -98,7 +99,7 @@ take_answer(const struct rec_in *in, int64_t wanted, struct err *err)
 	if (!some)
 		return rec_fault(in, err, "question %lld has no attention '%s'", (long long)id, names);
 	drawn = 1;
-	return look_draw(&plot, in, &found, (struct look){ (int)head, (int)query }, err);
+	return look_draw(&plot, in, &last, (struct look){ (int)head, (int)query }, err);
 }
 
 static void
@@ -117,13 +118,14 @@ finish(void)
 {
 	struct err err;
 
+	if (question && !found)
+		die_words("stdin: no answer to question %s", question);
 	if (mean && !drawing)
 		attention_means_print(stdout, &means);
 	else if (mean && attention_means_draw(&means, drawing, &err))
 		die(&err);
 	else if (!mean && drawing && !drawn)
-		die_words("stdin: no %s%s, so there is nothing to draw", question ? "answer to question " : "answers",
-		          question ? question : "");
+		die_words("stdin: no answers, so there is nothing to draw");
 	else if (!mean && drawing && plot_close(&plot, &err))
 		die(&err);
 	attention_means_release(&means);

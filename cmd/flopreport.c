@@ -10,11 +10,11 @@
 #include "sys/plot.h"
 
 static double tokens = -1, objects = -1;
-static const char *picture;
+static const char *drawing;
 
 static const struct opt opts[] = {
 	{ 'n', "objects", OPT_REAL(1, 1024), &objects, "N", "regions of an image (the checkpoint's)" },
-	{ 'p', "plot", OPT_TEXT, &picture, "FILE", "draw them to a .png or .svg file instead" },
+	{ 'p', "plot", OPT_TEXT, &drawing, "FILE", "draw them to a .png or .svg file instead" },
 	{ 't', "tokens", OPT_REAL(1, 512), &tokens, "N", "tokens of a question (9.6)" },
 	{ 0 },
 };
@@ -59,7 +59,7 @@ draw(const struct flops *f, const struct subject *s)
 	struct plot plot;
 	struct err err;
 
-	if (plot_open(&plot, picture, 760, 460, &err))
+	if (plot_open(&plot, drawing, 760, 460, &err))
 		die(&err);
 	fprintf(plot.script, "$parts << END\n");
 	for (int i = 0; i < PARTS; i++) {
@@ -100,7 +100,7 @@ main(int argc, char **argv)
 		die(&err);
 	flops_count(&flops, &s, at_most(tokens, usual_tokens, s.config.max_tokens, "-t"),
 	            at_most(objects, s.config.objects, s.config.objects, "-n"));
-	if (picture)
+	if (drawing)
 		draw(&flops, &s);
 	else
 		print_table(&flops);

@@ -12,12 +12,12 @@
 #include "sys/die.h"
 #include "sys/opt.h"
 
-static const char *log_path, *picture;
+static const char *log_path, *drawing;
 static int heads;
 
 static const struct opt opts[] = {
 	{ 'l', "log", OPT_TEXT, &log_path, "FILE", "the spans of each epoch, from a run's log.log" },
-	{ 'p', "plot", OPT_TEXT, &picture, "FILE", "draw them to a .png or .svg file instead" },
+	{ 'p', "plot", OPT_TEXT, &drawing, "FILE", "draw them to a .png or .svg file instead" },
 	{ 0, "heads", OPT_FLAG, &heads, NULL, "a row a head instead of one a module" },
 	{ 0 },
 };
@@ -121,7 +121,7 @@ draw_checkpoints(const struct subject *s, int n)
 	c.first = 1;
 	c.high = s->config.span_unit;
 	fill_curves(&c, s, n);
-	if (curves_draw(&c, picture, &err))
+	if (curves_draw(&c, drawing, &err))
 		die(&err);
 	curves_release(&c);
 }
@@ -137,7 +137,7 @@ report_checkpoints(char **names, int n)
 	for (int i = 0; i < n; i++)
 		if (!s[i].config.adaptive)
 			die_words("%s: its model has no adaptive spans", s[i].path);
-	if (picture)
+	if (drawing)
 		draw_checkpoints(s, n);
 	else
 		print_table(s, n);
@@ -180,7 +180,7 @@ draw_log(const struct run_log *log)
 		c.high = span->span > c.high ? span->span : c.high;
 	}
 	c.high = c.high > 0 ? 1.1 * c.high : 1;
-	if (curves_draw(&c, picture, &err))
+	if (curves_draw(&c, drawing, &err))
 		die(&err);
 	curves_release(&c);
 }
@@ -193,7 +193,7 @@ report_log(void)
 
 	if (run_log_open(&log, log_path, &err))
 		die(&err);
-	if (picture)
+	if (drawing)
 		draw_log(&log);
 	else
 		print_log(&log);
@@ -207,7 +207,7 @@ main(int argc, char **argv)
 
 	if (!log_path == !n)
 		die_usage("expected either a checkpoint's NAME or -l FILE; see spanreport --help");
-	if (heads && (log_path || picture))
+	if (heads && (log_path || drawing))
 		die_usage("option --heads is for a table of checkpoints, not with -l or -p");
 	if (log_path)
 		report_log();

@@ -116,6 +116,9 @@ assert f32([float(r[5]) for r in raw]) == f32(record['attention']['cross-languag
 	grep -q 'self-vision' x.svg
 	attnreport --mean -p x.png <in
 	fails_with 1 "attnreport: no attention was read, so there is nothing to draw" attnreport -m -p y.png -q 3 <in
+	for option in --mean --raw --head=0; do
+		fails_with 1 "attnreport: stdin: no answer to question 4" attnreport $option -q 4 <in
+	done
 }
 
 @test "answers with attention say what they are about" {
@@ -171,7 +174,7 @@ assert f32([float(r[5]) for r in raw]) == f32(record['attention']['cross-languag
 	bad "'sent' has another type, expected a string" "put('self-vision.0', 1, 1, 4, [1, 0, 0, 0]); $quarters; answer['sent'] = 1" -p x.png
 	[ ! -e x.png ]
 	stream 'put("self-vision.0", 1, 1, 1, [1])' >in
-	fails_with 1 "attnreport: stdin: no answer to question 6, so there is nothing to draw" attnreport -p x.png -q 6 <in
+	fails_with 1 "attnreport: stdin: no answer to question 6" attnreport -p x.png -q 6 <in
 	fails_with 2 "attnreport: option --raw does not go with -m or -p" attnreport -p x.png --raw
 	fails_with 2 "attnreport: option --raw does not go with -m or -p" attnreport -m --raw
 	fails_with 2 "attnreport: option --picture goes with -p, and not with -m" attnreport --picture x.png
@@ -240,6 +243,29 @@ answer['top'] = [[os.environ['TEXT'], .5], ['b', .25]]" >in
 	grep -qxF "set multiplot title 'it’s ?\`x\`' font ',12'" script
 }
 
+@test "text does not break an SVG" {
+	export TEXT=$'</text><script>x</script> ]]> &amp; ]]]>\xef\xbf\xbe'
+	stream "import os; put('self-vision.0', 1, 1, 4, [1, 0, 0, 0]); $quarters
+answer['sent'] = answer['answer'] = os.environ['TEXT']" >in
+	attnreport -p x.svg <in
+	/usr/bin/python3 -c 'import xml.dom.minidom; tree = xml.dom.minidom.parse("x.svg")
+assert not tree.getElementsByTagName("script")
+texts = ["".join(t.data for t in e.childNodes if t.nodeType == t.TEXT_NODE) for e in tree.getElementsByTagName("text")]
+assert any("</text><script>x</script> ]] > &amp; ]]] >?" in t for t in texts), texts'
+}
+
+@test "answers with per cent signs" {
+	for text in 100% '%s of %n' '%%'; do
+		export TEXT=$text
+		stream "import os; put('self-vision.0', 1, 1, 4, [1, 0, 0, 0]); $quarters
+answer['sent'] = os.environ['TEXT'] + '?'; answer['top'] = [[os.environ['TEXT'], .5], ['b', .25]]" >in
+		attnreport -p x.svg <in
+		tr -d '\n\t' <x.svg >text
+		grep -qF ">$text<" text
+		grep -qF ">$text?<" text
+	done
+}
+
 @test "over a picture: PNG and JPEG" {
 	prepare
 	vqa-tokenize questions.json | vqa-featload features.lmdb | vqa-forward -k 5 -a cross-language tiny >in
@@ -248,7 +274,11 @@ answer['top'] = [[os.environ['TEXT'], .5], ['b', .25]]" >in
 	echo "set terminal jpeg size 120,60; set output 'x.jpg'; plot x" | gnuplot -d
 	attnreport -p y.png --picture x.jpg -q 1 <in
 	cmp -s x.png y.png && return 1
+	# A frame header far behind, as cameras have it.
+	/usr/bin/python3 -c "b = open('x.jpg', 'rb').read(); open('far.jpg', 'wb').write(b[:2] + 3 * (b'\xff\xed\xff\xff' + bytes(65533)) + b[2:])"
+	attnreport -p far.svg --picture far.jpg <in
 	attnreport -p x.svg --picture x.jpg <in
+	cmp far.svg x.svg
 	for text in 'what is the red shape?' 'cross-language.0, mean of 4 heads, \[CLS\]' circle score; do
 		grep -q ">$text<" <(tr -d '\n\t' <x.svg)
 	done
@@ -265,7 +295,14 @@ answer['top'] = [[os.environ['TEXT'], .5], ['b', .25]]" >in
 	: >x
 	fails_with 1 "attnreport: x: neither a PNG nor a JPEG picture" attnreport -p x.png --picture x
 	printf '\377\330\377\340\0\4ab\377' >x
-	fails_with 1 "attnreport: x: no frame header in its first 9 bytes, expected a JPEG picture" attnreport -p x.png --picture x
+	fails_with 1 "attnreport: x: no frame header in its 9 bytes, expected a JPEG picture" attnreport -p x.png --picture x
+	echo "set terminal jpeg size 120,60; set output 'whole.jpg'; plot x" | gnuplot -d
+	head -c 2000 whole.jpg >x
+	fails_with 1 "attnreport: x: a JPEG picture that breaks off: no end in its 2000 bytes" attnreport -p x.png --picture x
+	head -c -1 whole.jpg >x
+	run -1 attnreport -p x.png --picture x
+	truncate -s 70M x
+	fails_with 1 "attnreport: x: over 67108864 bytes, expected a PNG or JPEG picture" attnreport -p x.png --picture x
 	printf '\211PNG\r\n\032\n\0\0\0\015IHDR\0\0\0\0\0\0\0\1' >x
 	fails_with 1 "attnreport: x: a picture of 0 x 1 pixels" attnreport -p x.png --picture x
 	printf '\211PNG\r\n\032\n\0\0\0\015IHDR\0\1\0\0\0\1\0\0' >x

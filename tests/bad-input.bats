@@ -498,7 +498,7 @@ wrong() {
 	limited ckpt-init "old: cannot write: File too large" "ckpt-init -L 1,1,1 -H 8 -n 2 -F 8 -f 5 -A answers.json old"
 	limited ckpt-import "old: cannot write: File too large" "ckpt-import -n 4 $GOLDEN/sparse/weights.safetensors old"
 	# What LMDB makes of it.
-	limited vqa-featpack "old: cannot write: Input/output error" "vqa-featpack features.tsv old"
+	limited vqa-featpack "oldest: cannot write: Input/output error" "vqa-featpack features.tsv oldest"
 	limited vqa-featload "a temporary file: cannot write: File too large" "vqa-featload <(cat features.tsv) <questions"
 }
 

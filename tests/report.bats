@@ -114,6 +114,45 @@ browse() {
 	[ "$(words | grep -c '<img ')" = 10 ]
 }
 
+@test "a run in its first epoch; words of questions that shells and tables would take apart" {
+	cp -r "$BATS_FILE_TMPDIR/data" data
+	jq '.[0].sent = "a\tb\\c\nd" | .[1].sent = "" | .[1].label = {"blue": 1}' "$BATS_FILE_TMPDIR/data/test-labels.json" >data/test-labels.json
+	mkdir run
+	ckpt-init -a -L 1,1,1 -H 16 -n 4 -F 16 -f 360 -A data/answers.json run/LAST.safetensors
+	printf 'step\ttotal\taccuracy\n1\t3\t0.2\n2\t2\t0.3\n' >run/log.tsv
+	printf 'Epoch 0: Train 40.00\nLoss: 2\tAdapt Span Loss: 3' >run/log.log
+	run --separate-stderr env DATA="$(realpath --relative-to="$ROOT/data" data)" "$ROOT/pipelines/report" run
+	[ "$status" = 0 ]
+	# shellcheck disable=SC2154 # of bats
+	[ "$stderr" = "$PWD/run/report.html" ]
+	page=run/report.html
+	words | grep -qF '<h2>Adaptive spans</h2>'
+	words | grep -qF '<figcaption>a b\c d <b>'
+	words | grep -q '^<figcaption> <b>.* <span class="wrong">(it is blue)</span>'
+}
+
+@test "text and paths cannot reach gnuplot" {
+	name="run'; system('touch ran'); '"
+	mkdir -p snap
+	cp -r "$BATS_FILE_TMPDIR/data" data
+	cp -r "$BATS_FILE_TMPDIR/snap/adaptive-sparse" "snap/$name"
+	rm "snap/$name"/*.png
+	TEXT="\`touch ran\` \"; system(\"touch ran\") \\ '; system('touch ran'); '"$'\n'"system('touch ran')"
+	export TEXT
+	jq '.[0].sent = env.TEXT | .[1].sent = "" | .[2].label = {} | .[3].img_id = "none"' "$BATS_FILE_TMPDIR/data/test-labels.json" >data/test-labels.json
+	jq 'map(.answer = env.TEXT)' "$BATS_FILE_TMPDIR/snap/adaptive-sparse/test_predict.json" >"snap/$name/test_predict.json"
+	mkdir bin
+	printf '#!/bin/sh\ntee -a "%s/scripts" | %s "$@"\n' "$PWD" "$(command -v gnuplot)" >bin/gnuplot
+	chmod +x bin/gnuplot
+	PATH=$PWD/bin:$PATH DATA=$(realpath --relative-to="$ROOT/data" data) SNAP=$PWD/snap "$ROOT/pipelines/pictures" "$name"
+	for picture in curve answers; do
+		[ "$(head -c 8 "snap/$name/$picture.png" | od -An -tx1 | tr -d ' ')" = 89504e470d0a1a0a ]
+	done
+	[ -z "$(find . "$ROOT" -maxdepth 2 -name ran)" ]
+	[ "$(grep -c "^plot \"[0-9]*.png\" binary" scripts)" = 7 ]
+	grep -qF "set title '\`touch ran\` \"; system(\"touch ran\") \\ ’; system(’touch ran’); ’ system(’touch ran’)'.\"\\n\".'" scripts
+}
+
 @test "what is no run" {
 	fails_with 2 "usage: pipelines/report NAME" "$ROOT/pipelines/report"
 	fails_with 1 "none: no run's folder, in 'snap' or elsewhere" env SNAP=snap "$ROOT/pipelines/report" none

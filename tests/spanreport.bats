@@ -155,6 +155,11 @@ log() {
 	fails_with 1 "spanreport: a.png: gnuplot drew nothing: it said nothing" env PATH="$PWD/path" spanreport -p a.png a
 	printf '#!/bin/sh\nkill -9 $$\n' >path/gnuplot
 	fails_with 1 "spanreport: a.png: gnuplot was ended by signal 9 (it has 60 seconds and 2048 MiB)" env PATH="$PWD/path" spanreport -p a.png a
+	printf '#!/bin/sh\necho half\n: >begun\nexec sleep 5\n' >path/gnuplot
+	PATH=$PWD/path:$PATH spanreport -p a.png a 3>&- &
+	wait_for '[ -e begun ]'
+	kill -9 $!
+	wait $! || [ $? = 137 ]
 	cmp a.png before.png
 	[ -z "$(find . -name '*.new.*')" ]
 }

@@ -66,7 +66,10 @@ refuses() {
 	head -c 1000 features.tsv >bad.tsv
 	refuses "bad.tsv:1: the last line breaks off without a newline" bad.tsv
 	: >bad.tsv
-	refuses "store: no rows to pack" bad.tsv
+	refuses "bad.tsv: no rows" bad.tsv
+	fails_with 1 'vqa-featpack: bad.tsv: no rows' vqa-featpack --skip-bad features.tsv bad.tsv store
+	fails_with 1 'vqa-featpack: stdin: no rows' vqa-featpack - store </dev/null
+	[ -z "$(find . -name 'store*')" ]
 	refuses "none: cannot open: No such file or directory" none
 }
 
@@ -76,6 +79,26 @@ refuses() {
 	cut -f 1-9 features.tsv >bad.tsv
 	run -1 vqa-featpack bad.tsv store
 	cmp store before
+}
+
+@test "a table where the store's name was forgotten, or another file, is not replaced" {
+	cp features.tsv other.tsv
+	fails_with 1 'vqa-featpack: other.tsv: is there and no store, expected one to replace or a new name' vqa-featpack features.tsv other.tsv
+	cmp features.tsv other.tsv
+	echo short >short
+	fails_with 1 'vqa-featpack: short: is there and no store, expected one to replace or a new name' vqa-featpack features.tsv short
+	[ -z "$(find . -name '*.new')" ]
+	: >store
+	vqa-featpack features.tsv store
+	vqa-featpack --f16 features.tsv store
+}
+
+@test "messages do not land in the store where standard error is closed" {
+	cat features.tsv <(echo rubbish) >mixed.tsv
+	vqa-featpack --source features.tsv --skip-bad mixed.tsv store 2>&-
+	vqa-featpack features.tsv want
+	cmp store want
+	fails_with 1 'vqa-featpack: stdin: cannot read: Bad file descriptor' vqa-featpack - other <&-
 }
 
 @test "a device is not replaced" {
@@ -98,7 +121,7 @@ refuses() {
 		print("\t".join(["a", "10", "10", b64("q", 0), b64("f", 0), b64("q", 0), b64("f", 0), "1", b64("f", 0, 0, 5, 5), b64("f", *values)]))
 	END
 	vqa-featpack large.tsv large.lmdb
-	fails_with 1 "vqa-featpack: large.tsv:1: image 'a', features: region 0, number 2 is -65520, expected at most 65504 with --f16" \
+	fails_with 1 "vqa-featpack: large.tsv:1: byte $(($(cut -f 1-9 large.tsv | wc -c) + 8)), image 'a', features: region 0, number 2 is -65520, expected at most 65504 with --f16" \
 		vqa-featpack --f16 large.tsv half.lmdb
 	[ ! -e half.lmdb ]
 }
@@ -198,8 +221,11 @@ b[50] ^= 255
 open("bad.npz", "wb").write(b)'
 	run -1 vqa-featpack bad.npz store
 	[[ $output == "vqa-featpack: bad.npz: entry 'features.npy': its "* ]]
-	mkdir empty
+	mkdir -p empty nested/a.npz
 	refuses "empty: a folder without .npz files" empty
+	cp "$GOLDEN/npz/bottom-up.npz" nested/a.npz
+	cp "$GOLDEN/npz/bottom-up.npz" nested
+	refuses "nested/a.npz: a folder in a folder, expected a file" nested
 }
 
 @test "--skip-bad leaves out what is at fault, and says so" {

@@ -121,6 +121,19 @@ png() {
 	fails_with 1 'vqa-gridfeat: none.png: cannot open: No such file or directory' vqa-gridfeat none.png
 }
 
+@test "rows of some of the pictures are not taken for those of all" {
+	printf '%s\n' "$GOLDEN"/easy-vqa/images/[01].png none.png >names
+	xargs -d '\n' vqa-gridfeat <names >operands 2>said || true
+	grep -qxF 'vqa-gridfeat: none.png: cannot open: No such file or directory' said
+	run -1 bash -c 'vqa-gridfeat - <names >listed'
+	cmp operands listed
+	head -n 2 listed | cmp - <(vqa-gridfeat "$GOLDEN"/easy-vqa/images/[01].png)
+	fails_with 1 'vqa-featpack: listed:3: the last line breaks off without a newline' vqa-featpack listed store
+	echo text >t.png
+	vqa-gridfeat t.png >none 2>said || true
+	[ ! -s none ]
+}
+
 @test "a picture of absurd size is refused before it is decoded" {
 	/usr/bin/python3 - <<-'END'
 		import struct, zlib

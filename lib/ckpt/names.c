@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "stream/schema.h"
+#include "sys/ends.h"
 
 #define BERT "lxrt_encoder.model.bert"
 
@@ -17,14 +18,6 @@ static int
 is_part(const char *at, size_t n, const char *part)
 {
 	return n == strlen(part) && !memcmp(at, part, n);
-}
-
-static int
-ends_with(const char *text, const char *end)
-{
-	size_t n = strlen(text), m = strlen(end);
-
-	return n >= m && !strcmp(text + n - m, end);
 }
 
 static int

@@ -124,18 +124,16 @@ halves_of_eight(uint16_t *out, const float *in, size_t n)
 #endif
 
 int
-features_to_halves(struct features *f, const char *where, struct err *err)
+features_to_halves(struct features *f, size_t *at, struct err *err)
 {
-	size_t n = (size_t)f->n * (size_t)f->columns, i = first_beyond(f->features, n, 65520);
+	size_t n = (size_t)f->n * (size_t)f->columns, i = 0;
 	const float *in = f->features;
 	uint16_t *out = f->features; /* each half lies at or before its float */
 
-	if (i < n)
-		return err_set(
-			err,
-			"%s: image '%s', features: region %zu, number %zu is %g, expected at most 65504 with --f16",
-			where, f->id, i / (size_t)f->columns, i % (size_t)f->columns, (double)in[i]);
-	i = 0;
+	*at = first_beyond(in, n, 65520);
+	if (*at < n)
+		return err_set(err, "region %zu, number %zu is %g, expected at most 65504 with --f16",
+		               *at / (size_t)f->columns, *at % (size_t)f->columns, (double)in[*at]);
 #ifdef __x86_64__
 	if (has_f16c())
 		i = halves_of_eight(out, in, n);

@@ -33,8 +33,8 @@ void features_release(struct features *f);
 int features_share_boxes(struct features *f, struct err *err);
 /* The index of the first number that is not finite; n if all are. */
 size_t first_not_finite(const float *x, size_t n);
-/* Floats to halves, in place, rounded to the nearest; `where` begins the message of one that would become infinite. */
-int features_to_halves(struct features *f, const char *where, struct err *err);
+/* Floats to halves, in place, rounded to the nearest; -1 with words of one that would become infinite, which is number *at of all. */
+int features_to_halves(struct features *f, size_t *at, struct err *err);
 static inline size_t
 features_bytes(const struct features *f)
 {

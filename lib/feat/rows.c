@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "feat/tsv.h"
+#include "sys/ends.h"
 
 enum { NOTHING, TABLE, NPZ };
 
@@ -25,9 +26,7 @@ rows_open(struct rows *rows, char **paths, int n, int f16)
 static int
 is_npz(const struct dirent *entry)
 {
-	size_t n = strlen(entry->d_name);
-
-	return n > 4 && !strcmp(entry->d_name + n - 4, ".npz");
+	return has_ending(entry->d_name, ".npz");
 }
 
 static int
@@ -92,6 +91,8 @@ open_path(struct rows *rows, struct err *err)
 	}
 	if (S_ISDIR(st.st_mode)) {
 		close(fd);
+		if (rows->names)
+			return err_set(err, "%s: a folder in a folder, expected a file", rows->path);
 		return open_folder(rows, rows->path, err) ? -1 : 1;
 	}
 	if (is_stdin)
@@ -143,6 +144,21 @@ next_file(struct rows *rows, struct err *err)
 	return got ? -1 : 1;
 }
 
+/* A good row's features, if they shall be halves; line (n) is the table's, NULL without one. */
+static void
+to_halves(const struct rows *rows, struct row *row, const char *line, size_t n)
+{
+	struct features *f = &row->features;
+	char byte[40] = "";
+	size_t at;
+
+	if (row->bad || !rows->f16 || !features_to_halves(f, &at, &row->fault))
+		return;
+	if (line)
+		snprintf(byte, sizeof byte, "byte %zu, ", tsv_feature_byte(line, n, at));
+	row->bad = err_prefix(&row->fault, "%s: %simage '%s', features", row->where, byte, f->id);
+}
+
 /* The next line of a table: as rows_next(). */
 static int
 next_line(struct rows *rows, struct row *row, struct err *err)
@@ -151,13 +167,26 @@ next_line(struct rows *rows, struct row *row, struct err *err)
 	size_t n;
 	int got = lines_next(&rows->lines, &line, &n, err);
 
+	if (!got && !rows->lines.number) /* most likely a table that was never made */
+		return err_set(err, "%s: no rows", rows->path);
 	if (got <= 0)
 		return got;
 	snprintf(row->where, sizeof row->where, "%s:%lld", rows->path, (long long)rows->lines.number);
 	row->bad = line[n - 1] != '\n'
 	                   ? err_set(&row->fault, "%s: the last line breaks off without a newline", row->where)
 	                   : tsv_parse(&row->features, line, n - 1, row->where, &row->fault);
+	to_halves(rows, row, line, n - 1);
 	return 1;
+}
+
+static int
+next_image(struct rows *rows, struct row *row)
+{
+	int got = npz_next(&rows->npz, &row->features, row->where, sizeof row->where, &row->bad, &row->fault);
+
+	if (got > 0)
+		to_halves(rows, row, NULL, 0);
+	return got;
 }
 
 int
@@ -168,18 +197,11 @@ rows_next(struct rows *rows, struct row *row, struct err *err)
 	for (;;) {
 		if (!rows->open && (got = next_file(rows, err)) <= 0)
 			return got;
-		got = rows->open == NPZ ? npz_next(&rows->npz, &row->features, row->where, sizeof row->where, &row->bad,
-		                                   &row->fault)
-		                        : next_line(rows, row, err);
-		if (got < 0)
-			return -1;
+		got = rows->open == NPZ ? next_image(rows, row) : next_line(rows, row, err);
 		if (got)
-			break;
+			return got;
 		close_file(rows);
 	}
-	if (!row->bad && rows->f16)
-		row->bad = features_to_halves(&row->features, row->where, &row->fault);
-	return 1;
 }
 
 void

@@ -246,25 +246,20 @@ open_table(struct source *s, struct err *err)
 	return got > 0 ? 0 : got < 0 ? -1 : err_set(err, "%s: no rows", s->name);
 }
 
-/* Whether a regular file begins as LMDB's do. */
 static int
 looks_like_store(const char *path)
 {
-	uint8_t begin[20] = { 0 };
-	uint32_t magic;
 	struct stat st;
-	int fd;
+	int fd, is;
 
-	if (stat(path, &st) || !S_ISREG(st.st_mode))
+	if (stat(path, &st) || !S_ISREG(st.st_mode)) /* a pipe is opened once */
 		return 0;
 	fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
 		return 0;
-	if (pread(fd, begin, sizeof begin, 0) < 0)
-		begin[16] = 0;
+	is = store_begins(fd);
 	close(fd);
-	memcpy(&magic, begin + 16, sizeof magic);
-	return magic == STORE_MAGIC;
+	return is;
 }
 
 int

@@ -99,6 +99,19 @@ set_path(struct store *s, const char *path, struct err *err)
 }
 
 int
+store_begins(int fd)
+{
+	uint8_t begin[20];
+	uint32_t magic;
+	struct stat st;
+
+	if (fstat(fd, &st) || !S_ISREG(st.st_mode) || pread(fd, begin, sizeof begin, 0) != sizeof begin)
+		return 0;
+	memcpy(&magic, begin + 16, sizeof magic);
+	return magic == STORE_MAGIC;
+}
+
+int
 store_open(struct store *s, const char *path, struct err *err)
 {
 	int code;
@@ -203,18 +216,26 @@ end(struct store *s, struct err *err)
 	return code ? lmdb_fault(s, code, "cannot write", err) : 0;
 }
 
-/* What is there under the temporary name is nothing yet, or was begun by LMDB. */
+/* Nothing yet, or begun by LMDB: what may be written over. */
 static int
 may_take(int fd)
 {
-	uint8_t begin[20] = { 0 };
-	uint32_t magic;
 	struct stat st;
 
-	if (fstat(fd, &st) || !S_ISREG(st.st_mode) || pread(fd, begin, sizeof begin, 0) < 0)
-		return 0;
-	memcpy(&magic, begin + 16, sizeof magic);
-	return !st.st_size || magic == STORE_MAGIC;
+	return store_begins(fd) || (!fstat(fd, &st) && S_ISREG(st.st_mode) && !st.st_size);
+}
+
+/* A table that is named last, where the store's name was forgotten, is not to become one. */
+static int
+check_target(const char *path, struct err *err)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK), bad;
+
+	if (fd < 0)
+		return errno == ENOENT ? 0 : err_sys(err, "%s: cannot open", path);
+	bad = may_take(fd) ? 0 : err_set(err, "%s: is there and no store, expected one to replace or a new name", path);
+	close(fd);
+	return bad;
 }
 
 /*
@@ -247,7 +268,7 @@ store_create(struct store *s, const char *path, const char *source, struct err *
 {
 	int code;
 
-	if (set_path(s, path, err) || check_replaceable(path, err))
+	if (set_path(s, path, err) || check_replaceable(path, err) || check_target(path, err))
 		return -1;
 	s->version = VERSION;
 	snprintf(s->source, sizeof s->source, "%s", source);

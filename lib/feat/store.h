@@ -35,6 +35,8 @@ struct store {
 	size_t pending; /* bytes in this transaction */
 };
 
+/* Whether a regular file begins as LMDB's do. */
+int store_begins(int fd);
 /* Open to read: checks the file (feat/store_check.h) and what the store says of itself. */
 int store_open(struct store *store, const char *path, struct err *err);
 /* An image's features into f; 1, 0 if the store lacks it, -1 if it is broken (its CRC is checked). */
@@ -42,8 +44,8 @@ int store_get(struct store *store, const char *id, size_t n, struct features *f,
 void store_close(struct store *store);
 
 /*
- * A new store at path; until store_commit() it is PATH.new, which is locked: a second writer is refused, and what a killed one left
- * there is written over.
+ * A new store at path, where nothing or another store may be; until store_commit() it is PATH.new, which is locked: a second writer is
+ * refused, and what a killed one left there is written over.
  */
 int store_create(struct store *store, const char *path, const char *source, struct err *err);
 /* 1: the image cannot be in this store, since another is there with its id, or with other features; -1: the store is at fault. */

@@ -96,6 +96,21 @@ share_boxes(struct features *f, const struct column columns[COLUMNS], const char
 	return features_share_boxes(f, &words) ? fault(err, where, columns, BOXES, 0, words.text) : 0;
 }
 
+/* The character of a column at which number i of 4 bytes begins. */
+static size_t
+character_of(size_t i)
+{
+	return base64_length(i * 4 / 3 * 3);
+}
+
+size_t
+tsv_feature_byte(const char *row, size_t n, size_t i)
+{
+	const char *tab = memrchr(row, '\t', n);
+
+	return (size_t)(tab + 1 - row) + character_of(i);
+}
+
 static int
 check_features(const struct features *f, const struct column columns[COLUMNS], const char *where, struct err *err)
 {
@@ -106,7 +121,7 @@ check_features(const struct features *f, const struct column columns[COLUMNS], c
 		return 0;
 	snprintf(words, sizeof words, "region %zu, number %zu is %g, expected a finite number", i / (size_t)f->columns,
 	         i % (size_t)f->columns, (double)((const float *)f->features)[i]);
-	return fault(err, where, columns, FEATURES, base64_length(i * 4 / 3 * 3), words);
+	return fault(err, where, columns, FEATURES, character_of(i), words);
 }
 
 static int

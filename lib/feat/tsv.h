@@ -19,6 +19,8 @@ enum { TSV_NUM_BOXES = 8 }; /* its place among the columns, from 1 */
 
 /* One row into f (id, sizes, boxes as shares, features); `where` ("FILE:LINE") begins each message. The text is not changed. */
 int tsv_parse(struct features *f, const char *row, size_t n, const char *where, struct err *err);
+/* The byte of a good row at which number i of its features begins. */
+size_t tsv_feature_byte(const char *row, size_t n, size_t i);
 /* The reverse, with zeros for objects and attributes; a newline ends it. */
 int tsv_write(FILE *out, const struct features *f, struct err *err);
 

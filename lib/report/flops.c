@@ -3,7 +3,6 @@
  */
 #include "report/flops.h"
 
-#include <stdio.h>
 #include <string.h>
 
 #include "report/span.h"
@@ -91,17 +90,12 @@ count_params(const struct params *params, const char *inside)
 	return n;
 }
 
-/* One layer less of a stack: any of its layers, of cross layers any but the last. */
+/* One layer less of a stack: any of its layers, of cross layers any but the last. `layers`: how many it can spare. */
 static void
-add_layer(struct flops *f, const struct subject *s, const char *name, int layers, const char *stack, struct macs padded,
-          struct macs here)
+add_layer(struct flops *f, int layers, struct part layer)
 {
-	char inside[64];
-
-	if (!layers)
-		return;
-	snprintf(inside, sizeof inside, "bert.encoder.%s.0.", stack);
-	f->savings[f->savings_n++] = (struct part){ name, count_params(&s->params, inside), padded, here };
+	if (layers > 0)
+		f->savings[f->savings_n++] = layer;
 }
 
 /* Whether key k of S is masked for all rows of a head. */
@@ -191,10 +185,14 @@ flops_count(struct flops *f, const struct subject *s, double tokens, double obje
 		f->total.padded = sum(f->total.padded, all[i]);
 		f->total.here = sum(f->total.here, some[i]);
 	}
-	add_layer(f, s, "prune-language", cfg->language, "layer", self_layer(padded, padded.T),
-	          self_layer(here, here.T));
-	add_layer(f, s, "prune-vision", cfg->vision, "r_layers", self_layer(padded, padded.R),
-	          self_layer(here, here.R));
-	add_layer(f, s, "prune-cross", cfg->cross - 1, "x_layers", cross_layer(padded), cross_layer(here));
+	add_layer(f, cfg->language,
+	          (struct part){ "prune-language", count_params(&s->params, "bert.encoder.layer.0."),
+	                         self_layer(padded, padded.T), self_layer(here, here.T) });
+	add_layer(f, cfg->vision,
+	          (struct part){ "prune-vision", count_params(&s->params, "bert.encoder.r_layers.0."),
+	                         self_layer(padded, padded.R), self_layer(here, here.R) });
+	add_layer(f, cfg->cross - 1,
+	          (struct part){ "prune-cross", count_params(&s->params, "bert.encoder.x_layers.0."),
+	                         cross_layer(padded), cross_layer(here) });
 	add_span(f, s, padded, here);
 }

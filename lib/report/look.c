@@ -125,7 +125,8 @@ put_frames(const struct plot *plot, const struct region *regions, int n, int wid
 static void
 put_picture(const struct plot *plot, const struct attention_map *map, struct look look, const struct region *regions)
 {
-	int width = plot->picture < 0 ? 100 : plot->width, height = plot->picture < 0 ? 100 : plot->height;
+	int width = plot->picture_fd < 0 ? 100 : plot->raster.width;
+	int height = plot->picture_fd < 0 ? 100 : plot->raster.height;
 
 	put_shade(plot, regions, map->K, width, height);
 	put_frames(plot, regions, map->K, width, height);
@@ -142,7 +143,7 @@ put_picture(const struct plot *plot, const struct attention_map *map, struct loo
 	else
 		fprintf(plot->script, "query %d'\n", look.query);
 	fprintf(plot->script, "plot ");
-	if (plot->picture >= 0) {
+	if (plot->picture_fd >= 0) {
 		plot_draw_picture(plot);
 		fprintf(plot->script, ", ");
 	}
@@ -207,7 +208,7 @@ put_bars(const struct plot *plot, const struct ranked *answers, int n)
 	        0.4 - n);
 	for (int i = 0; i < n; i++) {
 		fprintf(plot->script, i ? ", " : "");
-		plot_text(plot, answers[i].text, answers[i].n, 24);
+		plot_tic(plot, answers[i].text, answers[i].n, 24);
 		fprintf(plot->script, " %d", -i);
 	}
 	fprintf(plot->script,

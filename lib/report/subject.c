@@ -9,17 +9,10 @@
 #include "ckpt/checkpoint.h"
 #include "ckpt/names.h"
 #include "ckpt/state.h"
+#include "sys/ends.h"
 #include "sys/utf8.h"
 
 enum { REFERENCE_HEADS = 12 };
-
-static int
-ends_with(const char *text, const char *end)
-{
-	size_t n = strlen(text), m = strlen(end);
-
-	return n >= m && !strcmp(text + n - m, end);
-}
 
 /* Heads, by the shape of a span or of alphas; where neither is, no report depends on them. */
 static int

@@ -113,9 +113,9 @@ new_file_discard(struct new_file *file)
 	return -1;
 }
 
-/* What the descriptor gives, to its end. */
+/* What the descriptor gives, to its end: 0, 1 if it is over `most` bytes, -1. */
 static int
-read_all(char **out, size_t *n, int fd, const char *path, size_t most, const char *kind, struct err *err)
+read_all(char **out, size_t *n, int fd, const char *path, size_t most, struct err *err)
 {
 	size_t size = 1 << 16;
 	ssize_t got = 1;
@@ -131,7 +131,7 @@ read_all(char **out, size_t *n, int fd, const char *path, size_t most, const cha
 		if (got < 0 && errno != EINTR)
 			return err_sys(err, "%s: cannot read", path);
 		if (*n > most)
-			return err_set(err, "%s: over %zu bytes, expected %s", path, most, kind);
+			return 1;
 	}
 	return 0;
 }
@@ -143,7 +143,9 @@ file_read(char **out, size_t *n, const char *path, size_t most, const char *kind
 
 	if (fd < 0)
 		return err_sys(err, "%s: cannot open", path);
-	bad = read_all(out, n, fd, path, most, kind, err);
+	bad = read_all(out, n, fd, path, most, err);
+	if (bad > 0)
+		bad = err_set(err, "%s: over %zu bytes, expected %s", path, most, kind);
 	close(fd);
 	if (bad)
 		free(*out);

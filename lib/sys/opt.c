@@ -4,6 +4,7 @@
 #include "sys/opt.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -234,11 +235,24 @@ print_and_exit(const struct program *program)
 	exit(0);
 }
 
+/*
+ * A file that is opened where one of the three is closed would take its number, and get what is written or said there. What holds the
+ * place is open the other way round, so that its use is still the fault that it was.
+ */
+static void
+hold_standard_descriptors(void)
+{
+	for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+		if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY) != fd)
+			_exit(1);
+}
+
 int
 opt_parse(const struct program *program, int argc, char **argv)
 {
 	int i = 1;
 
+	hold_standard_descriptors();
 	program_name = program->name;
 	for (; i < argc && argv[i][0] == '-' && argv[i][1]; i++) {
 		if (!strcmp(argv[i], "--")) {

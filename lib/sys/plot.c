@@ -13,14 +13,16 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "sys/ends.h"
 #include "sys/file.h"
 #include "sys/utf8.h"
 
 enum {
 	NO_GNUPLOT = 127,
-	SECONDS = 60,          /* that gnuplot may compute */
-	MEMORY_MB = 2048,      /* that it may ask for */
-	DRAWN_PIXELS = 1 << 22 /* of one to draw over: gnuplot keeps about 200 bytes a pixel */
+	SECONDS = 60,           /* that gnuplot may compute */
+	MEMORY_MB = 2048,       /* that it may ask for */
+	DRAWN_PIXELS = 1 << 22, /* of one to draw over: gnuplot keeps about 200 bytes a pixel */
+	DRAWN_BYTES = 1 << 26
 };
 
 const char *
@@ -32,22 +34,14 @@ plot_colour(int i)
 	return colours[(size_t)i % (sizeof colours / sizeof *colours)];
 }
 
-static int
-ends_with(const char *text, const char *end)
-{
-	size_t n = strlen(text), m = strlen(end);
-
-	return n > m && !strcmp(text + n - m, end);
-}
-
 int
 plot_open(struct plot *plot, const char *path, int width, int height, struct err *err)
 {
-	const char *terminal = ends_with(path, ".png")   ? "pngcairo"
-	                       : ends_with(path, ".svg") ? "svg background rgb 'white'"
-	                                                 : NULL;
+	const char *terminal = has_ending(path, ".png")   ? "pngcairo"
+	                       : has_ending(path, ".svg") ? "svg background rgb 'white'"
+	                                                  : NULL;
 
-	*plot = (struct plot){ .path = path, .picture = -1 };
+	*plot = (struct plot){ .path = path, .picture_fd = -1 };
 	if (!terminal)
 		return err_set(err, "%s: no name for a picture, expected one that ends with .png or .svg", path);
 	plot->script = open_memstream(&plot->text, &plot->n);
@@ -58,45 +52,68 @@ plot_open(struct plot *plot, const char *path, int width, int height, struct err
 	return 0;
 }
 
-void
-plot_text(const struct plot *plot, const char *text, size_t n, size_t most)
+/* Between single quotes; each per cent sign becomes `percent`. */
+static void
+put_quoted(const struct plot *plot, const char *text, size_t n, size_t most, const char *percent)
 {
 	char line[512];
 
 	utf8_quote(line, most < sizeof line ? most : sizeof line, text, n);
 	fputc('\'', plot->script);
 	for (const char *p = line; *p; p++)
-		fprintf(plot->script, *p == '\'' ? "\u2019" : "%c", *p);
+		if (*p == '\'')
+			fputs("\u2019", plot->script);
+		else if (*p == '%')
+			fputs(percent, plot->script);
+		else if (*p == '>' && p - line >= 2 && p[-1] == ']' && p[-2] == ']')
+			fputs(" >", plot->script); /* what an SVG's text may not have, and gnuplot leaves as it is */
+		else
+			fputc(*p, plot->script);
 	fputc('\'', plot->script);
+}
+
+void
+plot_text(const struct plot *plot, const char *text, size_t n, size_t most)
+{
+	put_quoted(plot, text, n, most, "%");
+}
+
+void
+plot_tic(const struct plot *plot, const char *text, size_t n, size_t most)
+{
+	put_quoted(plot, text, n, most, "%%");
 }
 
 int
 plot_take_picture(struct plot *plot, const char *path, struct err *err)
 {
-	uint8_t head[1 << 16];
+	struct raster *raster = &plot->raster;
+	char *bytes;
 	struct stat st;
-	ssize_t n;
+	size_t n;
+	int bad;
 
-	plot->picture = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-	if (plot->picture < 0)
+	plot->picture_fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	if (plot->picture_fd < 0)
 		return err_sys(err, "%s: cannot open", path);
-	if (fstat(plot->picture, &st) || !S_ISREG(st.st_mode))
+	if (fstat(plot->picture_fd, &st) || !S_ISREG(st.st_mode))
 		return err_set(err, "%s: no regular file, expected a PNG or JPEG picture", path);
-	n = pread(plot->picture, head, sizeof head, 0);
-	if (n < 0)
-		return err_sys(err, "%s: cannot read", path);
-	if (picture_size(head, (size_t)n, &plot->filetype, &plot->width, &plot->height, path, err))
+	if (file_read(&bytes, &n, path, DRAWN_BYTES, "a PNG or JPEG picture", err))
 		return -1;
-	if ((int64_t)plot->width * plot->height > DRAWN_PIXELS)
-		return err_set(err, "%s: %d x %d pixels, expected at most %d together", path, plot->width, plot->height,
-		               DRAWN_PIXELS);
+	bad = raster_parse(raster, bytes, n, path, err);
+	free(bytes);
+	if (bad)
+		return -1;
+	if ((int64_t)raster->width * raster->height > DRAWN_PIXELS)
+		return err_set(err, "%s: %d x %d pixels, expected at most %d together", path, raster->width,
+		               raster->height, DRAWN_PIXELS);
 	return 0;
 }
 
 void
 plot_draw_picture(const struct plot *plot)
 {
-	fprintf(plot->script, "'/dev/fd/3' binary filetype=%s with rgbimage", plot->filetype);
+	fprintf(plot->script, "'/dev/fd/3' binary filetype=%s with rgbimage", plot->raster.kind);
 }
 
 static void
@@ -148,7 +165,7 @@ run(const struct plot *plot, int script, int out, int said, struct err *err)
 	pid_t pid = fork();
 
 	if (!pid)
-		become_gnuplot(script, out, said, plot->picture);
+		become_gnuplot(script, out, said, plot->picture_fd);
 	if (pid < 0)
 		return err_sys(err, "gnuplot: cannot start");
 	while (waitpid(pid, &status, 0) < 0)
@@ -165,22 +182,42 @@ run(const struct plot *plot, int script, int out, int said, struct err *err)
 	return 0;
 }
 
+/* What gnuplot drew, to its place. Until now there was nothing that a kill could have left behind. */
+static int
+deliver(const struct plot *plot, int drawn, struct err *err)
+{
+	struct new_file file;
+	char chunk[1 << 16];
+	off_t at = 0;
+	ssize_t got;
+	int bad = 0;
+
+	if (new_file_open(&file, plot->path, err))
+		return -1;
+	while (!bad && (got = pread(drawn, chunk, sizeof chunk, at)) > 0) {
+		bad = new_file_write(&file, chunk, (size_t)got, err);
+		at += got;
+	}
+	if (!bad && got < 0)
+		bad = err_sys(err, "temporary file: cannot read");
+	return bad ? new_file_discard(&file) : new_file_commit(&file, err);
+}
+
+enum { SCRIPT, DRAWN, SAID, FILES };
+
 static int
 draw(const struct plot *plot, struct err *err)
 {
-	int script = file_nameless(err), said = script < 0 ? -1 : file_nameless(err), bad = said < 0;
-	struct new_file file;
+	int files[FILES], n = 0, bad;
 
-	bad = bad || write_fully(script, plot->text, plot->n, "a temporary file", err);
-	if (!bad && lseek(script, 0, SEEK_SET))
+	while (n < FILES && (files[n] = file_nameless(err)) >= 0)
+		n++;
+	bad = n < FILES || write_fully(files[SCRIPT], plot->text, plot->n, "a temporary file", err);
+	if (!bad && lseek(files[SCRIPT], 0, SEEK_SET))
 		bad = err_sys(err, "temporary file");
-	bad = bad || new_file_open(&file, plot->path, err);
-	if (!bad)
-		bad = run(plot, script, file.fd, said, err) ? new_file_discard(&file) : new_file_commit(&file, err);
-	if (script >= 0)
-		close(script);
-	if (said >= 0)
-		close(said);
+	bad = bad || run(plot, files[SCRIPT], files[DRAWN], files[SAID], err) || deliver(plot, files[DRAWN], err);
+	while (n)
+		close(files[--n]);
 	return bad ? -1 : 0;
 }
 
@@ -191,61 +228,7 @@ plot_close(struct plot *plot, struct err *err)
 
 	bad = bad ? err_set(err, "%s: out of memory for a picture", plot->path) : draw(plot, err);
 	free(plot->text);
-	if (plot->picture >= 0)
-		close(plot->picture);
+	if (plot->picture_fd >= 0)
+		close(plot->picture_fd);
 	return bad;
-}
-
-static int
-number(const uint8_t *p, int bytes)
-{
-	int n = 0;
-
-	while (bytes--)
-		n = n << 8 | *p++;
-	return n;
-}
-
-/* A JPEG's size is in its frame header; segments before that are passed over (ITU T.81, B.1 and B.2.2). */
-static const uint8_t *
-jpeg_frame(const uint8_t *p, size_t n)
-{
-	size_t at = 2;
-
-	while (at + 9 <= n && p[at] == 0xff) {
-		int marker = p[at + 1];
-
-		if (marker == 0xff) {
-			at++;
-			continue;
-		}
-		if (marker >= 0xc0 && marker <= 0xcf && marker != 0xc4 && marker != 0xc8 && marker != 0xcc)
-			return p + at + 5;
-		at += 2 + (size_t)number(p + at + 2, 2);
-	}
-	return NULL;
-}
-
-int
-picture_size(const void *data, size_t n, const char **kind, int *width, int *height, const char *name, struct err *err)
-{
-	static const uint8_t png[] = { 0x89, 'P', 'N', 'G', '\r', '\n', 0x1a, '\n', 0, 0, 0, 13, 'I', 'H', 'D', 'R' };
-	const uint8_t *p = data, *frame;
-
-	if (n >= 24 && !memcmp(p, png, sizeof png) && p[16] < 0x80 && p[20] < 0x80) {
-		*kind = "png";
-		*width = number(p + 16, 4);
-		*height = number(p + 20, 4);
-	} else if (n >= 4 && p[0] == 0xff && p[1] == 0xd8) {
-		*kind = "jpeg";
-		frame = jpeg_frame(p, n);
-		if (!frame)
-			return err_set(err, "%s: no frame header in its first %zu bytes, expected a JPEG picture", name,
-			               n);
-		*height = number(frame, 2);
-		*width = number(frame + 2, 2);
-	} else {
-		return err_set(err, "%s: neither a PNG nor a JPEG picture", name);
-	}
-	return *width && *height ? 0 : err_set(err, "%s: a picture of %d x %d pixels", name, *width, *height);
 }

@@ -88,7 +88,7 @@ utf8_quote(char *out, size_t size, const char *s, size_t n)
 		int32_t code;
 		int length = utf8_get(s + at, n - at, &code);
 		bool plain = length > 0 && code >= 0x20 && !(code >= 0x7f && code < 0xa0) && code != 0x2028 &&
-		             code != 0x2029;
+		             code != 0x2029 && (code & 0xfffe) != 0xfffe;
 		size_t need = plain ? (size_t)length : 1;
 
 		if (used + need + 4 > size) {

@@ -1,21 +1,21 @@
 /*
- * The head of a PNG or JPEG file: its kind and a size that is one.
+ * A PNG or JPEG file: its kind and a size that is one.
  */
 #include "fuzz.h"
-#include "sys/plot.h"
+#include "sys/raster.h"
 
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	uint8_t *head = copy_of(data, size);
-	const char *kind;
-	int width, height;
+	uint8_t *bytes = copy_of(data, size);
+	struct raster raster;
 	struct err err = { "" };
 
-	if (picture_size(head, size, &kind, &width, &height, "picture", &err))
+	if (raster_parse(&raster, bytes, size, "picture", &err))
 		must_say(err.text);
 	else
-		must((!strcmp(kind, "png") || !strcmp(kind, "jpeg")) && width > 0 && height > 0);
-	free(head);
+		must((!strcmp(raster.kind, "png") || !strcmp(raster.kind, "jpeg")) && raster.width > 0 &&
+		     raster.height > 0);
+	free(bytes);
 	return 0;
 }
