@@ -34,6 +34,7 @@ static const struct program program = {
 
 static struct plot plot; /* with -p, without -m: of one answer */
 static int found, drawn; /* an answer that is asked for */
+static int shown;        /* a head that is asked for */
 static struct attention_means means;
 
 static void
@@ -65,8 +66,10 @@ static void
 print_map(int64_t id, const struct attention_map *map)
 {
 	for (int h = 0; h < map->H; h++)
-		if (head < 0 || h == head)
+		if (head < 0 || h == head) {
 			(raw ? print_weights : print_figures)(id, map, h);
+			shown = 1;
+		}
 }
 
 static int
@@ -120,6 +123,10 @@ finish(void)
 
 	if (question && !found)
 		die_words("stdin: no answer to question %s", question);
+	if (!shown && !drawing && head >= 0)
+		die_words("stdin: no answer has attention '%s' of head %d", names, (int)head);
+	if (!shown && !drawing)
+		die_words("stdin: no answer has attention '%s'", names);
 	if (mean && !drawing)
 		attention_means_print(stdout, &means);
 	else if (mean && attention_means_draw(&means, drawing, &err))

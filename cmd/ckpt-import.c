@@ -30,6 +30,8 @@ static const struct opt opts[] = {
 	{ 0 },
 };
 
+static int heads_assumed; /* 12: nothing has said another number */
+
 static const struct program program = {
 	"ckpt-import", "SRC OUT", "make a checkpoint of a state dict under other people's names", opts, 2, 2,
 };
@@ -71,8 +73,10 @@ read_hf_config(struct config *cfg, const char *source)
 		die(&err);
 	if (heads && hf.heads && hf.heads != heads)
 		die_words("%s: 'num_attention_heads' is %d, but -n says %d", path, hf.heads, (int)heads);
-	if (hf.heads)
+	if (hf.heads) {
 		cfg->heads = hf.heads;
+		heads_assumed = 0;
+	}
 	if (hf.dropout >= 0)
 		cfg->dropout = hf.dropout;
 	if (hf.labels && !cfg->answers && hf.labels_n == cfg->answers_n) {
@@ -108,7 +112,7 @@ read_config(struct config *cfg, struct answer_table *table, const struct state_n
 	struct err err;
 	int said;
 
-	if (heads_said(&said, names->image, &err))
+	if (heads_said(&said, names, &err))
 		die_words("%s: %s", source, err.text);
 	if (said && heads && heads != said)
 		die_words("%s: %d heads, but -n says %d", source, said, (int)heads);
@@ -117,6 +121,7 @@ read_config(struct config *cfg, struct answer_table *table, const struct state_n
 		cfg->heads = said;
 	else if (heads)
 		cfg->heads = (int)heads;
+	heads_assumed = !said && !heads;
 	if (config_from_names(cfg, names, cfg->heads, &err))
 		die_words("%s: %s", source, err.text);
 	if (answers || table_file)
@@ -165,6 +170,8 @@ main(int argc, char **argv)
 	if (checkpoint_write(&cfg, &params, (const float *const *)data, NULL, 0, argv[operand + 1], &err))
 		die(&err);
 	weights_report(&weights, source, warn_words);
+	if (heads_assumed)
+		warn_words("%s: taken for %d heads, for nothing tells how many it has but -n", source, cfg.heads);
 	if (table.row)
 		answer_table_report(&table, &cfg, source, warn_words);
 	return 0;

@@ -148,7 +148,7 @@ heads_of(const struct trained *trained, const char *from)
 	struct err err;
 	int n;
 
-	if (heads_said(&n, &trained->image, &err))
+	if (heads_said(&n, &trained->names, &err))
 		die_words("%s: %s", from, err.text);
 	if (n || !lxmert || !names_of_transformers(&trained->names) || !hf_config_path(path, sizeof path, from))
 		return n;

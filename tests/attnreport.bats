@@ -119,6 +119,9 @@ assert f32([float(r[5]) for r in raw]) == f32(record['attention']['cross-languag
 	for option in --mean --raw --head=0; do
 		fails_with 1 "attnreport: stdin: no answer to question 4" attnreport $option -q 4 <in
 	done
+	# A table with nothing in it is none.
+	fails_with 1 "attnreport: stdin: no answer has attention 'all' of head 9" attnreport --head 9 <in
+	fails_with 1 "attnreport: stdin: no answer has attention 'self-language.7'" attnreport -a self-language.7 <in
 }
 
 @test "answers with attention say what they are about" {

@@ -84,6 +84,9 @@ assert all(list(values(x)) == list(range(-8, 1)) for x in one)"
 		ckpt-export "$GOLDEN/sparse/weights.pth" out
 	fails_with 2 "ckpt-export: too few operands: found 1, expected SRC OUT; see ckpt-export --help" ckpt-export a
 	import sparse weights.pth x.safetensors
+	for end in .pth .pt .bin; do
+		fails_with 2 "ckpt-export: 'out$end' will be a safetensors file, expected a name that does not end with $end" ckpt-export x out$end
+	done
 	mkdir folder
 	fails_with 1 "ckpt-export: folder: is there and no regular file" ckpt-export x folder
 	fails_with 1 "ckpt-export: out.safetensors: cannot write: File too large" \

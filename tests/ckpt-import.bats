@@ -109,11 +109,25 @@ for i, source in enumerate((half, brain, double)):
 }
 
 @test "heads" {
-	local alpha=lxrt_encoder.model.bert.encoder.x_layers.0.visual_attention.att.entmax_alpha.alpha
+	local case
 	fails_with 1 "ckpt-import: $GOLDEN/softmax/weights.safetensors: 'hidden' is 32, expected a multiple of 12 heads" \
 		ckpt-import "$GOLDEN/softmax/weights.safetensors" out
-	fails_with 1 "ckpt-import: $GOLDEN/sparse/weights.safetensors: tensor '$alpha' has 4 alphas, expected one for each of 8 heads" \
+	# alphas and spans tell how many there are
+	fails_with 1 "ckpt-import: $GOLDEN/sparse/weights.safetensors: 4 heads, but -n says 8" \
 		ckpt-import -n 8 "$GOLDEN/sparse/weights.safetensors" out
+	for case in sparse adaptive; do
+		ckpt-import "$GOLDEN/$case/weights.safetensors" told.safetensors
+		ckpt-import -n 4 "$GOLDEN/$case/weights.safetensors" named.safetensors
+		cmp told.safetensors named.safetensors
+	done
+	# where nothing does, that is said
+	python "
+meta, t = load('$GOLDEN/softmax/weights.safetensors')
+wide = {k: (d, [3 * n if n in (32, 64, 128) else n for n in s], bytes(4 * math.prod(3 * n if n in (32, 64, 128) else n for n in s))) for k, (d, s, b) in t.items()}
+save('wide.safetensors', wide)"
+	ckpt-import wide.safetensors wide12.safetensors 2>said
+	[ "$(tail -n 1 said)" = 'ckpt-import: wide.safetensors: taken for 12 heads, for nothing tells how many it has but -n' ]
+	[ "$(ckpt-info --json wide12 | jq .config.heads)" = 12 ]
 	# a checkpoint says how many it has
 	ckpt-import -n 4 "$GOLDEN/softmax/weights.safetensors" ours.safetensors
 	fails_with 1 "ckpt-import: ours.safetensors: 4 heads, but -n says 8" ckpt-import -n 8 ours.safetensors out

@@ -173,6 +173,7 @@ config() {
 	edit .
 	ckpt-info x >/dev/null
 	wrong "no vqa.config in its metadata: a plain state dict, of which ckpt-import makes a checkpoint" 'del(.__metadata__)'
+	wrong "what an optimizer remembers of a run, not a checkpoint: LAST.safetensors is beside it" '.__metadata__ = {"vqa.run": "{}"}'
 	wrong "vqa.config: byte 2: '[' or '{' expected near 'no'" '.__metadata__."vqa.config" = "no"'
 	wrong "vqa.config: no JSON object" '.__metadata__."vqa.config" = "[]"'
 	config "'hidden' is missing or no integer from 1 to 16384" 'del(.hidden)'

@@ -88,7 +88,7 @@ for part in 'adaptive_span.current_val', 'entmax_alpha.alpha':
 	model layerdrop
 	local list
 	for list in 3 -1 a , 0, ,0 0,,1 ' 1' 0,1,2,3 0000000001 99999999999999999999; do
-		fails_with 2 "ckpt-prune: option -l: '$list' is no list of layers from 0 to 2, as 0,2,4" ckpt-prune -l "$list" model out
+		fails_with 2 "ckpt-prune: option -l: '$list' is no list of layers from 0 to 2: the stack has 3" ckpt-prune -l "$list" model out
 	done
 	fails_with 2 "ckpt-prune: option -r: '1,0,1' has layer 1 twice" ckpt-prune -r 1,0,1 model out
 	fails_with 2 "ckpt-prune: option -x: no layer is left, expected one at least" ckpt-prune -x '' model out

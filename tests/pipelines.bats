@@ -131,16 +131,22 @@ group_ended() {
 	cp "$run/BEST.safetensors" "$other/named.safetensors"
 	SNAP=$other FROM=named test-adaptive-sparse >again
 	cmp "$other/adaptive-sparse/test_predict.json" "$run/test_predict.json"
+	cmp "$other/adaptive-sparse/FROM.safetensors" "$run/BEST.safetensors"
 	diff <(sed 1d said) <(sed 1d again)
-	SNAP=$other FROM=$run EPOCHS=0 run -1 train-adaptive-sparse
+	SNAP=$other FROM=$run BATCH=100000 run -1 train-adaptive-sparse
 	cmp "$other/adaptive-sparse/START.safetensors" "$run/BEST.safetensors"
-	fails_with 1 "FROM: '$run/BEST.safetensors' is no model of the kind 'sparse'" env FROM="$run" SNAP="$PWD/third" "$ROOT/pipelines/train-sparse"
+	fails_with 1 "FROM: '$run/BEST.safetensors' is a model of the kind 'adaptive-sparse', expected 'sparse'" env FROM="$run" SNAP="$PWD/third" "$ROOT/pipelines/train-sparse"
 	fails_with 1 "FROM: no run and no checkpoint 'nothing', in '$SNAP' or elsewhere" env FROM=nothing "$ROOT/pipelines/test-sparse"
 	SNAP=$PWD/fourth fails_with 1 "$PWD/fourth/sparse: neither BEST.safetensors nor LAST.safetensors: train first (pipelines/train-sparse), or name weights by FROM" \
 		"$ROOT/pipelines/test-sparse"
 	cp "$run/START.safetensors" "$other/changed.safetensors"
 	fails_with 1 "$other/adaptive-sparse: its run began with other weights (FROM); remove the folder, or name another by SNAP" \
 		env SNAP="$other" FROM=changed "$ROOT/pipelines/train-adaptive-sparse"
+}
+
+@test "settings that are none" {
+	fails_with 2 "EPOCHS is 'one', BATCH '32': expected whole numbers from 1" env EPOCHS=one "$ROOT/pipelines/train-sparse"
+	fails_with 2 "EPOCHS is '2', BATCH '0': expected whole numbers from 1" env BATCH=0 "$ROOT/pipelines/train-sparse"
 }
 
 @test "train-layerdrop: a layer of each stack is left out of each step, and none for answers" {

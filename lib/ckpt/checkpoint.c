@@ -119,7 +119,9 @@ checkpoint_open(struct checkpoint *ckpt, const char *name, struct err *err)
 	if (checkpoint_path(ckpt->path, sizeof ckpt->path, name, err) || state_open(&ckpt->image, ckpt->path, err))
 		return -1;
 	config = image_meta(&ckpt->image, "vqa.config");
-	if (!config) {
+	if (!config && image_meta(&ckpt->image, "vqa.run")) {
+		err_set(err, "what an optimizer remembers of a run, not a checkpoint: LAST.safetensors is beside it");
+	} else if (!config) {
 		err_set(err,
 		        "no vqa.config in its metadata: a plain state dict, of which ckpt-import makes a checkpoint");
 	} else if (!config_parse(&ckpt->config, config, image_meta(&ckpt->image, "vqa.answers"), err) &&

@@ -24,7 +24,7 @@ static const struct field {
 	{ "cross", offsetof(struct config, cross), 1, 256, 5, 0 },
 	{ "vision", offsetof(struct config, vision), 0, 256, 5, 0 },
 	{ "hidden", offsetof(struct config, hidden), 1, 1 << 14, 768, 0 },
-	{ "heads", offsetof(struct config, heads), 1, 1 << 10, 12, 0 },
+	{ "heads", offsetof(struct config, heads), 1, HEADS_MAX, 12, 0 },
 	{ "ffn", offsetof(struct config, ffn), 1, 1 << 16, 3072, 0 },
 	{ "features", offsetof(struct config, features), 1, 1 << 16, 2048, 0 },
 	{ "vocabulary", offsetof(struct config, vocabulary), 1, 1 << 20, 30522, 0 },

@@ -9,6 +9,8 @@
 
 #include "sys/err.h"
 
+enum { HEADS_MAX = 1 << 10 };
+
 struct config {
 	/* JSON key of each in vqa.config: the field's name */
 	int language, cross, vision; /* layers of each stack; cross at least 1 */

@@ -210,15 +210,26 @@ read_span(struct config *cfg, const struct tensor *span, struct err *err)
 	return 0;
 }
 
+/* What stands for all alphas and spans: those of the first cross attention. */
+static const char ALPHA[] = BERT ".encoder.x_layers.0.visual_attention.att.entmax_alpha.alpha";
+static const char SPAN[] = BERT ".encoder.x_layers.0.visual_attention.att.adaptive_span.current_val";
+
 int
-heads_said(int *heads, const struct image *image, struct err *err)
+heads_said(int *heads, const struct state_names *names, struct err *err)
 {
-	const char *json = image_meta(image, "vqa.config");
+	const char *json = image_meta(names->image, "vqa.config");
+	const struct named *alpha = state_names_find(names, ALPHA), *span = state_names_find(names, SPAN);
 	struct config cfg;
 
 	*heads = 0;
-	if (!json)
+	if (!json) {
+		int64_t n = alpha && alpha->tensor->dims == 1 ? alpha->tensor->shape[0]
+		            : span && span->tensor->dims == 4 ? span->tensor->shape[1]
+		                                              : 0;
+
+		*heads = n > 0 && n <= HEADS_MAX ? (int)n : 0;
 		return 0;
+	}
 	if (config_parse(&cfg, json, NULL, err))
 		return -1;
 	*heads = cfg.heads;
@@ -245,11 +256,11 @@ config_from_names(struct config *cfg, const struct state_names *names, int heads
 	if (state_names_find(names, "logit_fc.3.weight") &&
 	    matrix(names, "logit_fc.3.weight", &cfg->answers_n, NULL, err))
 		return -1;
-	alpha = state_names_find(names, BERT ".encoder.x_layers.0.visual_attention.att.entmax_alpha.alpha");
+	alpha = state_names_find(names, ALPHA);
 	cfg->sparse = alpha != NULL;
 	if (alpha && alpha->tensor->dims == 1 && alpha->tensor->shape[0] != heads)
 		return err_set(err, "tensor '%s' has %lld alphas, expected one for each of %d heads",
 		               alpha->tensor->name, (long long)alpha->tensor->shape[0], heads);
-	span = state_names_find(names, BERT ".encoder.x_layers.0.visual_attention.att.adaptive_span.current_val");
+	span = state_names_find(names, SPAN);
 	return span ? read_span(cfg, span->tensor, err) : 0;
 }

@@ -42,12 +42,12 @@ const struct named *state_names_find(const struct state_names *names, const char
 /* Names as Hugging Face's transformers give them: whole models', or those of an encoder alone. */
 int names_of_transformers(const struct state_names *names);
 
-/* Heads are in no tensor, but a checkpoint of ours says how many it has; *heads is 0 for any other image. */
-int heads_said(int *heads, const struct image *image, struct err *err);
+/* A checkpoint of ours says how many heads it has, and alphas and spans have one value a head; *heads is 0 where nothing tells. */
+int heads_said(int *heads, const struct state_names *names, struct err *err);
 
 /*
- * Sizes: layers counted, widths from shapes, sparse if alphas are there. heads is the caller's, for no shape tells it (alphas
- * do: they must agree). answers_n is 0 where there is no logit_fc.3. Errors name the tensor that is missing, does not fit,
+ * Sizes: layers counted, widths from shapes, sparse if alphas are there. heads is the caller's, for few shapes tell it (those of
+ * alphas and spans, which must agree). answers_n is 0 where there is no logit_fc.3. Errors name the tensor that is missing, does not fit,
  * or belongs to a kind of model that is not read.
  */
 int config_from_names(struct config *cfg, const struct state_names *names, int heads, struct err *err);

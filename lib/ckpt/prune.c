@@ -34,7 +34,8 @@ kept_parse(struct kept *kept, const char *text, int count, struct err *err)
 
 		snprintf(part, sizeof part, "%.*s", (int)n, at);
 		if (n >= sizeof part || parse_int(part, 0, count - 1, &number) || (at[n] && !at[n + 1]))
-			return err_set(err, "'%s' is no list of layers from 0 to %d, as 0,2,4", text, count - 1);
+			return err_set(err, "'%s' is no list of layers from 0 to %d: the stack has %d", text, count - 1,
+			               count);
 		for (int i = 0; i < kept->n; i++)
 			if (kept->layers[i] == number)
 				return err_set(err, "'%s' has layer %d twice", text, (int)number);
