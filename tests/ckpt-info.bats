@@ -102,15 +102,15 @@ small() {
 }
 
 @test "headers that are no JSON object" {
-	bad "header, byte 0: '[' or '{' expected near end of file" ''
-	bad "header, byte 5: string or '}' expected near end of file" '{    '
+	bad "safetensors header, byte 0: '[' or '{' expected near end of file" ''
+	bad "safetensors header, byte 5: string or '}' expected near end of file" '{    '
 	bad "the header is no JSON object" '[]'
-	bad "header, byte 1: '[' or '{' expected near '3'" '3'
-	bad "header, byte 3: end of file expected near '{'" '{}{'
-	bad "header, byte 14: unable to decode byte 0xff near '\"a'" $'{"abcdefg": "a\xff"}'
+	bad "safetensors header, byte 1: '[' or '{' expected near '3'" '3'
+	bad "safetensors header, byte 3: end of file expected near '{'" '{}{'
+	bad "safetensors header, byte 14: unable to decode byte 0xff near '\"a'" $'{"abcdefg": "a\xff"}'
 	image "$(printf '{"a": %05000d' 0 | tr 0 '[')" >x.safetensors
-	fails_with 1 "ckpt-info: x.safetensors: header, byte 2054: maximum parsing depth reached near '['" ckpt-info x
-	bad "header, byte 22: duplicate object key near '\"a\"'" '{"a": {}, "b": {}, "a": {}}'
+	fails_with 1 "ckpt-info: x.safetensors: safetensors header, byte 2054: maximum parsing depth reached near '['" ckpt-info x
+	bad "safetensors header, byte 22: duplicate object key near '\"a\"'" '{"a": {}, "b": {}, "a": {}}'
 	bad "__metadata__ is no JSON object" '{"__metadata__": []}'
 	bad "__metadata__: 'a' is no string" '{"__metadata__": {"a": 1}}'
 }
@@ -125,7 +125,7 @@ small() {
 	bad "tensor 'a': size 0 of its shape is negative or no integer" "{$(tensor a F32 '[1.0]' 0 4)}" 4
 	bad "tensor 'a': its shape needs more than 4611686018427387904 bytes" "{$(tensor a F32 '[4611686018427387904, 4]' 0 0)}"
 	bad "tensor 'a': its shape needs more than 4611686018427387904 bytes" "{$(tensor a F32 '[4294967296, 4294967296]' 0 0)}"
-	bad "header, byte 53: too big integer near '99999999999999999999'" "{$(tensor a F32 '[99999999999999999999]' 0 4)}" 4
+	bad "safetensors header, byte 53: too big integer near '99999999999999999999'" "{$(tensor a F32 '[99999999999999999999]' 0 4)}" 4
 	bad "tensor 'a': data_offsets are no two integers" '{"a": {"dtype": "F32", "shape": [1]}}' 4
 	bad "tensor 'a': data_offsets are no two integers" '{"a": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4, 8]}}' 4
 	bad "tensor 'a': data_offsets are no two integers" "{$(tensor a F32 '[1]' 0 '"4"')}" 4

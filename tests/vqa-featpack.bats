@@ -226,6 +226,8 @@ open("bad.npz", "wb").write(b)'
 	cp "$GOLDEN/npz/bottom-up.npz" nested/a.npz
 	cp "$GOLDEN/npz/bottom-up.npz" nested
 	refuses "nested/a.npz: a folder in a folder, expected a file" nested
+	vqa-featpack features.tsv packed.lmdb
+	refuses "packed.lmdb: a store already, expected a table or .npz" packed.lmdb
 }
 
 @test "--skip-bad leaves out what is at fault, and says so" {

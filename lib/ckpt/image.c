@@ -255,7 +255,7 @@ image_parse(struct image *image, void *base, size_t size, const char *name, stru
 		               (unsigned long long)length, size);
 	header = json_loadb((char *)image->base + 8, (size_t)length, JSON_REJECT_DUPLICATES, &at);
 	if (!header)
-		return err_set(err, "%s: header, byte %d: %s", name, at.position, at.text);
+		return err_set(err, "%s: safetensors header, byte %d: %s", name, at.position, at.text);
 	bad = json_is_object(header) ? parse_header(image, header, 8 + (size_t)length, err)
 	                             : err_set(err, "the header is no JSON object");
 	json_decref(header);

@@ -214,22 +214,29 @@ read_span(struct config *cfg, const struct tensor *span, struct err *err)
 static const char ALPHA[] = BERT ".encoder.x_layers.0.visual_attention.att.entmax_alpha.alpha";
 static const char SPAN[] = BERT ".encoder.x_layers.0.visual_attention.att.adaptive_span.current_val";
 
+/* (heads) alphas, (rows, heads, 1, 1) of a span; 0 where there are neither. */
+static int
+heads_of_shapes(const struct state_names *names)
+{
+	const struct named *alpha = state_names_find(names, ALPHA), *span = state_names_find(names, SPAN);
+	int64_t n = 0;
+
+	if (alpha && alpha->tensor->dims == 1)
+		n = alpha->tensor->shape[0];
+	else if (span && span->tensor->dims == 4)
+		n = span->tensor->shape[1];
+	return n > 0 && n <= HEADS_MAX ? (int)n : 0;
+}
+
 int
 heads_said(int *heads, const struct state_names *names, struct err *err)
 {
 	const char *json = image_meta(names->image, "vqa.config");
-	const struct named *alpha = state_names_find(names, ALPHA), *span = state_names_find(names, SPAN);
 	struct config cfg;
 
-	*heads = 0;
-	if (!json) {
-		int64_t n = alpha && alpha->tensor->dims == 1 ? alpha->tensor->shape[0]
-		            : span && span->tensor->dims == 4 ? span->tensor->shape[1]
-		                                              : 0;
-
-		*heads = n > 0 && n <= HEADS_MAX ? (int)n : 0;
+	*heads = heads_of_shapes(names);
+	if (!json)
 		return 0;
-	}
 	if (config_parse(&cfg, json, NULL, err))
 		return -1;
 	*heads = cfg.heads;

@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "feat/store.h"
 #include "feat/tsv.h"
 #include "sys/ends.h"
 
@@ -94,6 +95,10 @@ open_path(struct rows *rows, struct err *err)
 		if (rows->names)
 			return err_set(err, "%s: a folder in a folder, expected a file", rows->path);
 		return open_folder(rows, rows->path, err) ? -1 : 1;
+	}
+	if (store_begins(fd)) {
+		close(fd);
+		return err_set(err, "%s: a store already, expected a table or .npz", rows->path);
 	}
 	if (is_stdin)
 		snprintf(rows->path, sizeof rows->path, "stdin");
