@@ -3,7 +3,7 @@
 VERSION = 0.1
 PREFIX = /usr/local
 DESTDIR =
-DATA = easy-vqa
+DATA ?= easy-vqa
 BUILD = build
 
 # Everything that a fresh Debian 12 needs, in one place: to build and run, to fetch the data, to test.

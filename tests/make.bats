@@ -56,3 +56,10 @@ fake_system() {
 	make -s -n -C "$ROOT" data/vqa2/whole | grep -qx pipelines/vqa2
 	make -n -C "$ROOT" data DATA=vqa2 | grep -qx pipelines/vqa2
 }
+
+@test "the data set is told in front of make or behind it" {
+	unset DATA
+	DATA=vqa2 make -n -C "$ROOT" pipelines/train-sparse | grep -qx 'DATA=vqa2 pipelines/train-sparse'
+	make -n -C "$ROOT" pipelines/train-sparse DATA=vqa2 | grep -qx 'DATA=vqa2 pipelines/train-sparse'
+	make -n -C "$ROOT" pipelines/train-sparse | grep -qx 'DATA=easy-vqa pipelines/train-sparse'
+}
