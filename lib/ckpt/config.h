@@ -9,7 +9,7 @@
 
 #include "sys/err.h"
 
-enum { HEADS_MAX = 1 << 10 };
+enum { HEADS_MAX = 1 << 10, STACKS = 3 /* language, cross, vision */ };
 
 struct config {
 	/* JSON key of each in vqa.config: the field's name */

@@ -6,7 +6,7 @@
 
 #include "ckpt/checkpoint.h"
 
-enum { STACKS = 3, LAYERS_MOST = 256 };
+enum { LAYERS_MOST = 256 };
 
 /* The numbers of layers to keep, ascending. */
 struct kept {

@@ -150,15 +150,9 @@ static void
 self_attention_back(struct run *run, const struct attention_param *p, const struct attention_tape *t, enum side side,
                     const float *x)
 {
-	attention_back(run,
-	               &(struct attention_use){ .p = p,
-	                                        .t = t,
-	                                        .side = side,
-	                                        .of = side,
-	                                        .x = x,
-	                                        .y = x,
-	                                        .queries = run->rows[side],
-	                                        .keys = run->rows[side] },
+	struct attention_use use = attention_between(run->rows, p, t, side, x, side, x);
+
+	attention_back(run, &use,
 	               &(struct attention_target){
 			       .dout = run->d[side].now, .dx = run->d[side].next, .dy = run->d[side].next });
 	flip(run, side);
@@ -178,17 +172,10 @@ one_way_back(const struct run *run, const struct attention_param *p, const struc
              const float *x, const float *y)
 {
 	enum side of = side == LANGUAGE ? VISION : LANGUAGE;
+	struct attention_use use = attention_between(run->rows, p, t, side, x, of, y);
 	int second = side == VISION;
 
-	attention_back(run,
-	               &(struct attention_use){ .p = p,
-	                                        .t = t,
-	                                        .side = side,
-	                                        .of = of,
-	                                        .x = x,
-	                                        .y = y,
-	                                        .queries = run->rows[side],
-	                                        .keys = run->rows[of] },
+	attention_back(run, &use,
 	               &(struct attention_target){ .dout = run->d[side].now,
 	                                           .dx = run->d[side].next,
 	                                           .dy = run->d[of].next,
@@ -249,20 +236,15 @@ last_language_back(struct run *run, const struct cross_param *p, const struct cr
 {
 	const struct tape *tape = run->tape;
 	const struct backward_tape *w = &tape->backward;
+	struct attention_use use = attention_between(run->rows, &p->language_self, &t->language_self, LANGUAGE,
+	                                             tape->cls, LANGUAGE, t->language_cross.norm.out);
 
 	answer_back(run, t->language_ffn.norm.out);
 	ffn_back(run, &p->language_ffn, &t->language_ffn, LANGUAGE, t->language_self.norm.out, run->cls, w->cls[0],
 	         w->cls[1]);
 	zero_next(run, LANGUAGE);
-	attention_back(run,
-	               &(struct attention_use){ .p = &p->language_self,
-	                                        .t = &t->language_self,
-	                                        .side = LANGUAGE,
-	                                        .of = LANGUAGE,
-	                                        .x = tape->cls,
-	                                        .y = t->language_cross.norm.out,
-	                                        .queries = run->cls,
-	                                        .keys = run->rows[LANGUAGE] },
+	use.queries = run->cls;
+	attention_back(run, &use,
 	               &(struct attention_target){ .dout = w->cls[1], .dx = w->cls[0], .dy = run->d[LANGUAGE].next });
 	scatter_cls(run, w->cls[0]);
 	flip(run, LANGUAGE);
@@ -381,7 +363,7 @@ embed_back(const struct run *run)
 	run->op->zero(dposition, p->list[p->position].n * sizeof *dposition);
 	run->op->embedding_backward(&(struct embedding_backward){
 		.dword = dword, .dposition = dposition, .rows = rows, .ids = t->batch.tokens, .dout = d, .D = D });
-	/* padding_idx is 0 in the reference's lxrt/modeling.py, and all token types are 0. */
+	/* padding_idx is 0 in the reference's models/lxmert_adaptive.py, and all token types are 0. */
 	run->flags[p->type] = GRADIENT_ZERO;
 }
 

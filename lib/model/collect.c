@@ -137,7 +137,7 @@ keep_words(struct collected *to, const char *words, size_t words_n, size_t *at, 
 	return 0;
 }
 
-/* For who shows answers: the model does not read them, so "sent" may be missing or anything. */
+/* For who shows answers, not for training: the model does not read them, so "sent" may be missing or anything. */
 static int
 keep_asked(const struct collector *c, struct collected *to, const struct question *q, struct err *err)
 {
@@ -190,7 +190,7 @@ take_question(struct collector *c, struct collected *to, struct err *err)
 	memcpy(b->features + (size_t)at_region * (size_t)cfg->features, c->features,
 	       (size_t)c->regions * (size_t)cfg->features * sizeof(float));
 	memcpy(b->boxes + (size_t)at_region * 4, c->boxes, (size_t)c->regions * 4 * sizeof(float));
-	if ((c->labels && add_targets(c, to, &q, err)) || keep_asked(c, to, &q, err))
+	if (c->labels ? add_targets(c, to, &q, err) : keep_asked(c, to, &q, err))
 		return -1;
 	to->ids[b->n] = q.id;
 	b->n++;

@@ -18,7 +18,7 @@ struct target {
 	float score;
 };
 
-/* A question's words and its image's id, where they have at most WORDS_MAX bytes (else length 0): into collected.text. */
+/* A question's words and its image's id, for answers, where they have at most WORDS_MAX bytes (else length 0): into collected.text. */
 enum { WORDS_MAX = 4096 };
 struct asked {
 	size_t image, image_n, sent, sent_n;

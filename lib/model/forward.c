@@ -95,26 +95,11 @@ attention(const struct run *run, const struct attention_use *use, const char *ki
 	return t->norm.out;
 }
 
-/* All rows x of a side ask; all rows y of a side answer. */
-static struct attention_use
-between(const struct run *run, const struct attention_param *p, const struct attention_tape *t, enum side side,
-        const float *x, enum side of, const float *y)
-{
-	return (struct attention_use){ .p = p,
-		                       .t = t,
-		                       .side = side,
-		                       .of = of,
-		                       .x = x,
-		                       .y = y,
-		                       .queries = run->rows[side],
-		                       .keys = run->rows[of] };
-}
-
 static const float *
 self_attention(const struct run *run, const struct attention_param *p, const struct attention_tape *t, enum side side,
                const float *x, const char *kind, int layer)
 {
-	struct attention_use use = between(run, p, t, side, x, side, x);
+	struct attention_use use = attention_between(run->rows, p, t, side, x, side, x);
 
 	return attention(run, &use, kind, layer);
 }
@@ -213,8 +198,10 @@ static void
 cross_layer(const struct run *run, const struct cross_param *w, const struct cross_tape *x, int i, const float **l,
             const float **v)
 {
-	struct attention_use asks = between(run, &w->cross, &x->language_cross, LANGUAGE, *l, VISION, *v);
-	struct attention_use answers = between(run, &w->cross, &x->vision_cross, VISION, *v, LANGUAGE, *l);
+	struct attention_use asks =
+		attention_between(run->rows, &w->cross, &x->language_cross, LANGUAGE, *l, VISION, *v);
+	struct attention_use answers =
+		attention_between(run->rows, &w->cross, &x->vision_cross, VISION, *v, LANGUAGE, *l);
 
 	*l = attention(run, &asks, "cross-language", i);
 	*v = attention(run, &answers, "cross-vision", i);
@@ -230,11 +217,11 @@ last_cross_layer(const struct run *run, const struct cross_param *w, const struc
                  const float *v)
 {
 	const struct tape *t = run->model->tape;
-	struct attention_use use = between(run, &w->cross, &x->language_cross, LANGUAGE, l, VISION, v);
+	struct attention_use use = attention_between(run->rows, &w->cross, &x->language_cross, LANGUAGE, l, VISION, v);
 
 	l = attention(run, &use, NULL, 0);
 	gather_cls(run, t->cls, l);
-	use = between(run, &w->language_self, &x->language_self, LANGUAGE, t->cls, LANGUAGE, l);
+	use = attention_between(run->rows, &w->language_self, &x->language_self, LANGUAGE, t->cls, LANGUAGE, l);
 	use.queries = run->cls;
 	return ffn(run, &w->language_ffn, &x->language_ffn, LANGUAGE, attention(run, &use, NULL, 0), run->cls);
 }

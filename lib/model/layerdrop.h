@@ -18,8 +18,6 @@ struct layerdrop {
 	int64_t steps;
 };
 
-enum { STACKS = 3 };
-
 /* Layers of each stack, in this order, which is not the one of ckpt-init -L. */
 static inline void
 layers_of_stacks(int sizes[STACKS], const struct config *cfg)

@@ -121,6 +121,16 @@ struct attention_use {
 	struct rows queries, keys;
 };
 
+/* All rows x of a side ask; all rows y of a side answer. */
+static inline struct attention_use
+attention_between(const struct rows rows[2], const struct attention_param *p, const struct attention_tape *t,
+                  enum side side, const float *x, enum side of, const float *y)
+{
+	return (struct attention_use){
+		.p = p, .t = t, .side = side, .of = of, .x = x, .y = y, .queries = rows[side], .keys = rows[of]
+	};
+}
+
 /* What it asks of the backend; the gradients, probs, and out at backward are the caller's. */
 struct attention tape_attention(const struct model *model, const struct pass *pass, const struct attention_use *use);
 

@@ -9,36 +9,21 @@
 #include "ckpt/checkpoint.h"
 #include "ckpt/names.h"
 #include "ckpt/state.h"
-#include "sys/ends.h"
 #include "sys/utf8.h"
 
 enum { REFERENCE_HEADS = 12 };
 
-/* Heads, by the shape of a span or of alphas; where neither is, no report depends on them. */
-static int
-heads_of(const struct state_names *names)
-{
-	for (size_t i = 0; i < names->n; i++) {
-		const struct tensor *t = names->list[i].tensor;
-		int64_t heads = ends_with(names->list[i].ours, ".entmax_alpha.alpha") && t->dims == 1 ? t->shape[0]
-		                : ends_with(names->list[i].ours, ".adaptive_span.current_val") && t->dims > 1
-		                        ? t->shape[1]
-		                        : 0;
-
-		if (heads > 0 && heads <= 1024)
-			return (int)heads;
-	}
-	return 0;
-}
-
-/* Without a configuration of ours: sizes of the shapes, the rest as the reference has it. */
+/*
+ * Without a configuration of ours: sizes of the shapes, the rest as the reference has it. Where no alphas and spans tell the heads, no
+ * report depends on them.
+ */
 static int
 guess_config(struct config *cfg, const struct state_names *names, struct err *err)
 {
-	int heads = heads_of(names);
+	int heads;
 
 	config_default(cfg);
-	if (config_from_names(cfg, names, heads ? heads : REFERENCE_HEADS, err))
+	if (heads_said(&heads, names, err) || config_from_names(cfg, names, heads ? heads : REFERENCE_HEADS, err))
 		return -1;
 	if (!heads && cfg->hidden % REFERENCE_HEADS)
 		cfg->heads = 1;
