@@ -32,6 +32,9 @@ rows_total(const struct rows *rows)
 	return rows->off[rows->n];
 }
 
+/* bfloat16: the upper half of a float32, rounded to nearest even. Where an output has a twin in bf16, it may be NULL. */
+typedef uint16_t bf16;
+
 /*
  * Dropout: Philox4x32-10 (sys/philox.h), key seed, counter (step, site, row, column / 4), lane column mod 4; kept, and
  * divided by 1 - p, if the draw is >= p 2^32. row = place * stride + index in its place for hidden states,
@@ -97,6 +100,7 @@ struct activation_backward {
  */
 struct layernorm {
 	float *out, *xhat, *rstd;
+	bf16 *out16; /* out's twin */
 	const float *in, *residual, *gain, *bias;
 	struct rows rows;
 	int D;
@@ -119,6 +123,7 @@ struct layernorm_backward {
 /* out (N, D) written = dropout((a + b)/2), or dropout(a) where b is NULL. out may be a. */
 struct average {
 	float *out;
+	bf16 *out16; /* out's twin */
 	const float *a, *b;
 	struct rows rows;
 	int D;
@@ -160,7 +165,8 @@ struct span {
  * probs, if not NULL, written: for each place in turn (H, Tq, Tk) dense, after the span, before dropout.
  */
 struct attention {
-	float *out; /* (Nq, H W), row stride out_stride */
+	float *out;  /* (Nq, H W), row stride out_stride; NULL if only its twin is wanted */
+	bf16 *out16; /* its twin, of the same stride */
 	float *stats, *probs;
 	const float *q, *k, *v; /* (Nq, H W), (Nk, H W), (Nk, H W) */
 	int q_stride, k_stride, v_stride, out_stride;

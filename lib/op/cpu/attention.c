@@ -221,7 +221,7 @@ forward(const struct part *p, float *probs)
 {
 	const struct attention *a = p->a;
 	size_t W = (size_t)a->W, K = (size_t)p->K;
-	float *keys = cpu_scratch(W * K + 2 * K), *x = keys + W * K, *mask = x + K;
+	float *keys = cpu_scratch(W * K + 2 * K + W), *x = keys + W * K, *mask = x + K, *own = mask + K;
 	struct entmax_row row;
 
 	if (!keys)
@@ -230,7 +230,8 @@ forward(const struct part *p, float *probs)
 	if (a->span.length)
 		make_mask(mask, NULL, p);
 	for (int i = 0; i < p->Tq; i++) {
-		float *out = a->out + (size_t)(p->q0 + i) * (size_t)a->out_stride + (size_t)p->head * W;
+		size_t at = (size_t)(p->q0 + i) * (size_t)a->out_stride + (size_t)p->head * W;
+		float *out = a->out ? a->out + at : own;
 
 		times_columns(x, row_of(a->q, a->q_stride, p->q0 + i, p), keys, a->W, p->K, p->scale);
 		probabilities(x, &row, p, stats_of(p, i), 0);
@@ -244,6 +245,8 @@ forward(const struct part *p, float *probs)
 		for (int j = 0; j < p->Tk; j++)
 			if (x[j] != 0)
 				add_scaled(out, row_of(a->v, a->v_stride, p->k0 + j, p), x[j], a->W);
+		if (a->out16)
+			cpu_narrow(a->out16 + at, out, W);
 	}
 }
 

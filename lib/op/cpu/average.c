@@ -75,6 +75,8 @@ cpu_average(const struct average *a)
 			if (a->drop.p > 0)
 				cpu_drop(out, a->D, &a->drop,
 				         (uint32_t)b * a->drop.stride + (uint32_t)(r - a->rows.off[b]));
+			if (a->out16)
+				cpu_narrow(a->out16 + (size_t)r * D, out, D);
 		}
 }
 

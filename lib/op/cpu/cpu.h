@@ -61,6 +61,9 @@ float *cpu_scratch(size_t n);
 /* The activation of a row, in place (linear.c uses it). */
 void cpu_activate(float *row, size_t n, enum activation act);
 
+/* out (n) = x in bf16 */
+void cpu_narrow(bf16 *out, const float *x, size_t n);
+
 /* Keep or drop the elements of a row: x times 0 or 1/(1 - p). */
 void cpu_drop(float *x, int n, const struct dropout *drop, uint32_t row);
 
@@ -78,6 +81,18 @@ struct entmax_row {
 double cpu_entmax(struct entmax_row *row, const float *x, int d, double alpha, double *tau, int warm);
 /* dx (d) written, from dy (may be dx); returns this row's share of the gradient by alpha. */
 double cpu_entmax_backward(float *dx, const float *dy, const struct entmax_row *row, int d, double alpha);
+
+/* Rounds to nearest even; NaN stays NaN. */
+static inline bf16
+bf16_of(float x)
+{
+	const union {
+		float f;
+		uint32_t u;
+	} v = { .f = x };
+
+	return x != x ? 0x7fc0 : (bf16)((v.u + 0x7fff + ((v.u >> 16) & 1)) >> 16);
+}
 
 /* exp(x) by 2^k times a polynomial; coefficients of the Cephes library (S. Moshier), expf: within 2 ulp. */
 static inline float

@@ -14,6 +14,13 @@ gemm(int ta, int tb, int M, int N, int K, const float *a, const float *b, float 
 		cpu_fault("oneDNN refused a matrix product");
 }
 
+VECTOR void
+cpu_narrow(bf16 *out, const float *x, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		out[i] = bf16_of(x[i]);
+}
+
 VECTOR static void
 add_bias(float *row, const float *bias, int n)
 {
