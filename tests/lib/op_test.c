@@ -293,8 +293,8 @@ test_layernorm(void **state)
 				din, dres, dgain, dbias, w, xhat, rstd, gain, rows_of(&s.rows), D, s.drop, 0, 0
 			};
 
-			op->layernorm(&(struct layernorm){ out, xhat, rstd, in, residual, gain, bias, rows_of(&s.rows),
-			                                   D, s.drop });
+			op->layernorm(&(struct layernorm){ out, xhat, rstd, NULL, in, residual, gain, bias,
+			                                   rows_of(&s.rows), D, s.drop });
 			forward("layernorm", &f, all, out);
 			op->layernorm_backward(&back);
 			differences("layernorm by in", &f, all, w, 0, din);
@@ -341,13 +341,13 @@ test_average(void **state)
 			const float *all[] = { a, b };
 			struct function f = { average_double, &s, n, { n, n }, 2 };
 
-			op->average(&(struct average){ out, a, b, rows_of(&s.rows), s.rows.D, s.drop });
+			op->average(&(struct average){ out, NULL, a, b, rows_of(&s.rows), s.rows.D, s.drop });
 			forward("average", &f, all, out);
 			op->average_backward(&(struct average_backward){ d, w, rows_of(&s.rows), s.rows.D, 2, s.drop });
 			differences("average by a", &f, all, w, 0, d);
 			/* One alone is the average of it and itself. */
 			all[1] = a;
-			op->average(&(struct average){ out, a, NULL, rows_of(&s.rows), s.rows.D, s.drop });
+			op->average(&(struct average){ out, NULL, a, NULL, rows_of(&s.rows), s.rows.D, s.drop });
 			forward("dropout alone", &f, all, out);
 			op->average_backward(&(struct average_backward){ d, w, rows_of(&s.rows), s.rows.D, 1, s.drop });
 			for (size_t i = 0; i < n; i++)
@@ -404,8 +404,8 @@ test_large_layernorm(void **state)
 				Din[r * D + i] = Dres[r * D + i] * kept_row(&drops[t], &large, r, i);
 			}
 		}
-		op->layernorm(
-			&(struct layernorm){ out, xhat, rstd, in, residual, gain, bias, rows_of(&large), D, drops[t] });
+		op->layernorm(&(struct layernorm){ out, xhat, rstd, NULL, in, residual, gain, bias, rows_of(&large), D,
+		                                   drops[t] });
 		same("large layernorm", out, Out, n, FORWARD);
 		op->layernorm_backward(&(struct layernorm_backward){ din, dres, dgain, dbias, w, xhat, rstd, gain,
 		                                                     rows_of(&large), D, drops[t], 0, 0 });
@@ -436,7 +436,7 @@ test_large_average(void **state)
 			want[i] = ((double)a[i] + (double)b[i]) * factor;
 			by[i] = (double)w[i] * factor;
 		}
-		op->average(&(struct average){ out, a, b, rows_of(&large), D, drops[t] });
+		op->average(&(struct average){ out, NULL, a, b, rows_of(&large), D, drops[t] });
 		same("large average", out, want, n, FORWARD);
 		op->average_backward(&(struct average_backward){ d, w, rows_of(&large), D, 2, drops[t] });
 		same("large average by a", d, by, n, BACKWARD);
