@@ -67,23 +67,52 @@ struct embedding_backward {
 
 enum activation { ACT_NONE, ACT_GELU, ACT_TANH }; /* GELU is the erf form x/2 (1 + erf(x/sqrt 2)), never the tanh one */
 
-/* out (N, O) written = act(in (N, I) weight^T + bias); pre, if not NULL, (N, O) written: before the activation */
+/*
+ * What the products of linear layers multiply: float32, or both sides rounded to bf16; sums are float32 in either. Everything
+ * else is float32 always.
+ */
+enum precision { PRECISION_F32, PRECISION_BF16 };
+
+/*
+ * Weights (O, I) and biases (O) of one layer, or of several with the same input below each other (sum of O, I), laid out
+ * as linear() is fastest with them. They are copied: the sources are not needed after.
+ */
+enum { PACK_MOST = 2 };
+struct pack {
+	const float *weight[PACK_MOST], *bias[PACK_MOST]; /* HOST memory */
+	int parts, O, I;                                  /* O: of each */
+	enum precision precision;
+};
+struct packed; /* the backend's own */
+
+/*
+ * out (N, O) written = act(in (N, I) weight^T + bias); pre, if not NULL, (N, O) written: before the activation.
+ * out may be NULL where out16 is not. in16, if not NULL, is in's twin, and in may be NULL.
+ */
 struct linear {
 	float *out, *pre;
-	const float *in, *weight /* (O, I) */, *bias /* (O) */;
+	bf16 *out16; /* out's twin */
+	const float *in;
+	const bf16 *in16;
+	const struct packed *packed; /* in place of weight, bias and precision, if not NULL */
+	const float *weight /* (O, I) */, *bias /* (O) */;
 	int N, I, O;
 	enum activation act;
+	enum precision precision;
 };
 
 /*
  * dout (N, O) is the gradient before the activation. din (N, I), if not NULL, written, or added if add_in;
- * dweight (O, I) and dbias (O) written, or added if add_weight.
+ * dweight (O, I) and dbias (O) written, or added if add_weight. in16 as at forward.
  */
 struct linear_backward {
 	float *din, *dweight, *dbias;
-	const float *dout, *in, *weight;
+	const float *dout, *in;
+	const bf16 *in16;
+	const float *weight;
 	int N, I, O;
 	int add_in, add_weight;
+	enum precision precision;
 };
 
 /* d (n), in place: times act'(pre) for GELU (x = pre), times 1 - y^2 for tanh (x = y, the output) */
@@ -241,6 +270,10 @@ struct op {
 	void (*put)(void *dst, const void *host, size_t bytes);
 	void (*get)(void *host, const void *src, size_t bytes);
 	void (*zero)(void *dst, size_t bytes);
+	/* NULL when there is no memory left, or the products of that precision cannot be had here (sync() tells). */
+	struct packed *(*pack)(const struct pack *);
+	void (*pack_free)(struct packed *);
+	int (*has)(enum precision); /* whether linear() can */
 	/* Wait for all that was asked for; -1 and the first fault if one happened since the last sync. */
 	int (*sync)(struct err *err);
 

@@ -222,9 +222,25 @@ test_linear(void **state)
 		float *din = values(in_n, 7), *dw = values(w_n, 8), *db = values((size_t)s->O, 9);
 		const float *all[] = { in, weight, bias };
 		struct function f = { linear_double, s, out_n, { in_n, w_n, (size_t)s->O }, 3 };
-		struct linear_backward back = { din, dw, db, d, in, weight, s->N, s->I, s->O, 0, 0 };
+		struct linear_backward back = { .din = din,
+			                        .dweight = dw,
+			                        .dbias = db,
+			                        .dout = d,
+			                        .in = in,
+			                        .weight = weight,
+			                        .N = s->N,
+			                        .I = s->I,
+			                        .O = s->O };
 
-		op->linear(&(struct linear){ out, pre, in, weight, bias, s->N, s->I, s->O, s->act });
+		op->linear(&(struct linear){ .out = out,
+		                             .pre = pre,
+		                             .in = in,
+		                             .weight = weight,
+		                             .bias = bias,
+		                             .N = s->N,
+		                             .I = s->I,
+		                             .O = s->O,
+		                             .act = s->act });
 		forward("linear", &f, all, out);
 		op->activation_backward(
 			&(struct activation_backward){ d, s->act == ACT_TANH ? out : pre, out_n, s->act });
@@ -472,10 +488,26 @@ test_large_linear(void **state)
 				Dw[o * I + i] += slope * (double)in[r * I + i];
 			}
 		}
-	op->linear(&(struct linear){ out, pre, in, weight, bias, N, I, O, ACT_GELU });
+	op->linear(&(struct linear){ .out = out,
+	                             .pre = pre,
+	                             .in = in,
+	                             .weight = weight,
+	                             .bias = bias,
+	                             .N = N,
+	                             .I = I,
+	                             .O = O,
+	                             .act = ACT_GELU });
 	same("large linear", out, Out, n, FORWARD);
 	op->activation_backward(&(struct activation_backward){ d, pre, n, ACT_GELU });
-	op->linear_backward(&(struct linear_backward){ din, dw, db, d, in, weight, N, I, O, 0, 0 });
+	op->linear_backward(&(struct linear_backward){ .din = din,
+	                                               .dweight = dw,
+	                                               .dbias = db,
+	                                               .dout = d,
+	                                               .in = in,
+	                                               .weight = weight,
+	                                               .N = N,
+	                                               .I = I,
+	                                               .O = O });
 	same("large linear by in", din, Din, N * I, BACKWARD);
 	same("large linear by weight", dw, Dw, O * I, BACKWARD);
 	same("large linear by bias", db, Db, O, BACKWARD);

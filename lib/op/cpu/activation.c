@@ -1,5 +1,5 @@
 /*
- * GELU by erf (Hendrycks, Gimpel 2016) and tanh, forward in place and backward.
+ * GELU by erf (Hendrycks, Gimpel 2016) and tanh, forward and backward.
  *
  * erf on [-4, 4] is x P(x^2)/Q(x^2), a minimax fit with an error of 2 ulp (its coefficients as published with XLA's and
  * Eigen's erf); beyond, erf is 1 in float32.
@@ -27,10 +27,10 @@ erf_f32(float x)
 }
 
 VECTOR static void
-gelu(float *x, size_t n)
+gelu(float *out, const float *x, size_t n)
 {
 	for (size_t i = 0; i < n; i++)
-		x[i] = 0.5f * x[i] * (1 + erf_f32(x[i] * 0.70710678f));
+		out[i] = 0.5f * x[i] * (1 + erf_f32(x[i] * 0.70710678f));
 }
 
 /* d/dx = Phi(x) + x phi(x) */
@@ -42,13 +42,15 @@ gelu_backward(float *d, const float *x, size_t n)
 }
 
 void
-cpu_activate(float *row, size_t n, enum activation act)
+cpu_activate(float *out, const float *x, size_t n, enum activation act)
 {
 	if (act == ACT_GELU)
-		gelu(row, n);
+		gelu(out, x, n);
 	else if (act == ACT_TANH)
 		for (size_t i = 0; i < n; i++)
-			row[i] = tanhf(row[i]);
+			out[i] = tanhf(x[i]);
+	else if (out != x)
+		memcpy(out, x, n * sizeof *out);
 }
 
 enum { BLOCK = 1 << 13 };

@@ -47,6 +47,9 @@ void cpu_lamb(const struct lamb *);
 void cpu_adamw(const struct adamw *);
 void cpu_lookahead(const struct lookahead *);
 void cpu_clamp(float *x, size_t n, float low, float high);
+struct packed *cpu_pack(const struct pack *);
+void cpu_pack_free(struct packed *);
+int cpu_has(enum precision);
 void *cpu_alloc(size_t bytes);
 void cpu_free(void *);
 void cpu_copy(void *dst, const void *src, size_t bytes);
@@ -58,8 +61,8 @@ void cpu_fault(const char *what);
 /* This thread's scratch of at least n elements, kept for next time; NULL (and a fault) when there is no memory. */
 float *cpu_scratch(size_t n);
 
-/* The activation of a row, in place (linear.c uses it). */
-void cpu_activate(float *row, size_t n, enum activation act);
+/* out (n) = act(x), which may be x (linear.c uses it) */
+void cpu_activate(float *out, const float *x, size_t n, enum activation act);
 
 /* out (n) = x in bf16 */
 void cpu_narrow(bf16 *out, const float *x, size_t n);

@@ -1,18 +1,9 @@
 /*
- * Linear layers: oneDNN's GEMM (row-major, f32), bias and activation in one pass after it while the rows are in cache.
+ * Linear layers: a product, then the activation in one pass while its rows are in the cache. In bf16, what comes as float32
+ * is rounded to scratch first.
  */
-#include <oneapi/dnnl/dnnl.h>
-
 #include "op/cpu/cpu.h"
-
-/* c (M, N) = a b + beta c; a is (M, K), or (K, M) if ta; b is (K, N), or (N, K) if tb. All dense. */
-static void
-gemm(int ta, int tb, int M, int N, int K, const float *a, const float *b, float beta, float *c)
-{
-	if (dnnl_sgemm(ta ? 'T' : 'N', tb ? 'T' : 'N', M, N, K, 1, a, ta ? M : K, b, tb ? K : N, beta, c, N) !=
-	    dnnl_success)
-		cpu_fault("oneDNN refused a matrix product");
-}
+#include "op/cpu/matmul.h"
 
 VECTOR void
 cpu_narrow(bf16 *out, const float *x, size_t n)
@@ -21,30 +12,95 @@ cpu_narrow(bf16 *out, const float *x, size_t n)
 		out[i] = bf16_of(x[i]);
 }
 
-VECTOR static void
-add_bias(float *row, const float *bias, int n)
+/* What a linear layer needs beside its arguments, kept for next time. */
+enum scratch { WEIGHT, INPUT, GRADIENT, OUTPUT, SCRATCHES };
+
+static void *
+scratch(enum scratch which, size_t bytes)
 {
-	for (int i = 0; i < n; i++)
-		row[i] += bias[i];
+	static struct {
+		void *at;
+		size_t bytes;
+	} kept[SCRATCHES];
+
+	if (kept[which].bytes < bytes) {
+		cpu_free(kept[which].at);
+		kept[which].at = cpu_alloc(bytes);
+		kept[which].bytes = kept[which].at ? bytes : 0;
+		if (!kept[which].at)
+			cpu_fault("out of memory for the rounded inputs of a linear layer");
+	}
+	return kept[which].at;
+}
+
+enum { BLOCK = 1 << 13 };
+
+/* x (n) in the precision of a product; NULL when there is no memory for it. */
+static const void *
+rounded(enum scratch which, const float *x, size_t n, enum precision precision)
+{
+	bf16 *out;
+
+	if (precision == PRECISION_F32)
+		return x;
+	out = scratch(which, n * sizeof *out);
+#pragma omp parallel for schedule(static) if (out && n > PARALLEL_LEAST)
+	for (size_t from = 0; from < (out ? n : 0); from += BLOCK)
+		cpu_narrow(out + from, x + from, n - from < BLOCK ? n - from : BLOCK);
+	return out;
+}
+
+/* The layer's result from what the product left, a row at a time. */
+static void
+finish(const struct linear *l, const float *product)
+{
+	size_t O = (size_t)l->O;
+
+#pragma omp parallel for schedule(static) if ((size_t)l->N * O > PARALLEL_LEAST)
+	for (int r = 0; r < l->N; r++) {
+		size_t at = (size_t)r * O;
+		float part[BLOCK];
+
+		for (size_t from = 0; from < O; from += BLOCK) {
+			size_t n = O - from < BLOCK ? O - from : BLOCK;
+			float *out = l->out ? l->out + at + from : part;
+
+			cpu_activate(out, product + at + from, n, l->act);
+			if (l->out16)
+				cpu_narrow(l->out16 + at + from, out, n);
+		}
+	}
 }
 
 void
 cpu_linear(const struct linear *l)
 {
-	size_t O = (size_t)l->O;
+	size_t N = (size_t)l->N;
+	enum precision precision = l->packed ? cpu_packed_precision(l->packed) : l->precision;
+	float *product = l->pre ? l->pre : l->out ? l->out : NULL;
+	const void *in = precision == PRECISION_BF16 && l->in16 ? l->in16 : NULL, *weight = l->weight;
 
-	if (!l->N)
+	if (!N)
 		return;
-	gemm(0, 1, l->N, l->O, l->I, l->in, l->weight, 0, l->out);
-#pragma omp parallel for schedule(static) if ((size_t)l->N * O > PARALLEL_LEAST)
-	for (int r = 0; r < l->N; r++) {
-		float *row = l->out + (size_t)r * O;
-
-		add_bias(row, l->bias, l->O);
-		if (l->pre)
-			memcpy(l->pre + (size_t)r * O, row, O * sizeof *row);
-		cpu_activate(row, O, l->act);
-	}
+	if (!product)
+		product = scratch(OUTPUT, N * (size_t)l->O * sizeof *product);
+	if (!in)
+		in = rounded(INPUT, l->in, N * (size_t)l->I, precision);
+	if (!l->packed)
+		weight = rounded(WEIGHT, l->weight, (size_t)l->O * (size_t)l->I, precision);
+	if (!product || !in || (!l->packed && !weight))
+		return;
+	cpu_matmul(&(struct product){ .c = product,
+	                              .a = { .at = in },
+	                              .b = { .at = weight, .transposed = 1 },
+	                              .packed = l->packed,
+	                              .bias = l->bias,
+	                              .M = l->N,
+	                              .N = l->O,
+	                              .K = l->I,
+	                              .precision = precision });
+	if (l->act != ACT_NONE || product != l->out || l->out16)
+		finish(l, product);
 }
 
 /* Columns [from, to) of all rows, a row after the other: the same order for any number of threads. */
@@ -72,11 +128,37 @@ column_sums(float *out, const float *x, int rows, int n, int add)
 void
 cpu_linear_backward(const struct linear_backward *l)
 {
-	if (l->din && l->N)
-		gemm(0, 0, l->N, l->I, l->O, l->dout, l->weight, l->add_in, l->din);
-	if (l->N)
-		gemm(1, 0, l->O, l->I, l->N, l->dout, l->in, l->add_weight, l->dweight);
-	else if (!l->add_weight)
-		memset(l->dweight, 0, (size_t)l->O * (size_t)l->I * sizeof *l->dweight);
+	size_t N = (size_t)l->N, O = (size_t)l->O, I = (size_t)l->I;
+	const void *dout, *in, *weight;
+
 	column_sums(l->dbias, l->dout, l->N, l->O, l->add_weight);
+	if (!N) {
+		if (!l->add_weight)
+			memset(l->dweight, 0, O * I * sizeof *l->dweight);
+		return;
+	}
+	dout = rounded(GRADIENT, l->dout, N * O, l->precision);
+	in = l->precision == PRECISION_BF16 && l->in16 ? l->in16 : rounded(INPUT, l->in, N * I, l->precision);
+	if (!dout || !in)
+		return;
+	cpu_matmul(&(struct product){ .c = l->dweight,
+	                              .a = { .at = dout, .transposed = 1 },
+	                              .b = { .at = in },
+	                              .M = l->O,
+	                              .N = l->I,
+	                              .K = l->N,
+	                              .add = l->add_weight,
+	                              .precision = l->precision });
+	if (!l->din)
+		return;
+	weight = rounded(WEIGHT, l->weight, O * I, l->precision);
+	if (weight)
+		cpu_matmul(&(struct product){ .c = l->din,
+		                              .a = { .at = dout },
+		                              .b = { .at = weight },
+		                              .M = l->N,
+		                              .N = l->I,
+		                              .K = l->O,
+		                              .add = l->add_in,
+		                              .precision = l->precision });
 }

@@ -1,0 +1,249 @@
+/*
+ * oneDNN's matmul: float32 or bf16 in, float32 out. Each sum runs over K in one order, whatever the number of threads.
+ */
+#include "op/cpu/matmul.h"
+
+#include <oneapi/dnnl/dnnl.h>
+#include <pthread.h>
+#include <stdlib.h>
+
+#include "op/cpu/cpu.h"
+
+struct packed {
+	dnnl_memory_desc_t layout;
+	void *weight;
+	float *bias;
+	int parts, O, I;
+	enum precision precision;
+};
+
+/* Kernels kept: a model's shapes times the counts of rows that batches come with. 100 kB each. */
+enum { KERNELS = 4096 };
+
+static struct {
+	dnnl_engine_t engine;
+	dnnl_stream_t stream;
+} here;
+
+static void
+open_engine(void)
+{
+	dnnl_set_primitive_cache_capacity(KERNELS);
+	if (dnnl_engine_create(&here.engine, dnnl_cpu, 0) != dnnl_success ||
+	    dnnl_stream_create(&here.stream, here.engine, dnnl_stream_default_flags) != dnnl_success)
+		here.engine = NULL;
+}
+
+static dnnl_engine_t
+engine(void)
+{
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+	pthread_once(&once, open_engine);
+	return here.engine;
+}
+
+static dnnl_data_type_t
+type_of(enum precision precision)
+{
+	return precision == PRECISION_BF16 ? dnnl_bf16 : dnnl_f32;
+}
+
+static dnnl_memory_desc_t
+describe(int rows, int columns, dnnl_data_type_t type, dnnl_format_tag_t tag)
+{
+	dnnl_memory_desc_t out;
+
+	dnnl_memory_desc_init_by_tag(&out, 2, (dnnl_dims_t){ rows, columns }, type, tag);
+	return out;
+}
+
+static dnnl_memory_desc_t
+describe_matrix(int rows, int columns, enum precision precision, int transposed)
+{
+	return describe(rows, columns, type_of(precision), transposed ? dnnl_ba : dnnl_ab);
+}
+
+/* How a product is done; NULL if it cannot be. */
+static dnnl_primitive_desc_t
+plan(const dnnl_memory_desc_t *a, const dnnl_memory_desc_t *b, int has_bias, int add)
+{
+	const int M = (int)a->dims[0], N = (int)b->dims[1];
+	const dnnl_memory_desc_t c = describe(M, N, dnnl_f32, dnnl_ab), bias = describe(1, N, dnnl_f32, dnnl_ab);
+	dnnl_primitive_desc_t out = NULL;
+	dnnl_primitive_attr_t attr = NULL;
+	dnnl_post_ops_t after = NULL;
+	dnnl_matmul_desc_t product;
+
+	dnnl_primitive_attr_create(&attr);
+	if (add) {
+		dnnl_post_ops_create(&after);
+		dnnl_post_ops_append_sum(after, 1);
+		dnnl_primitive_attr_set_post_ops(attr, after);
+		dnnl_post_ops_destroy(after);
+	}
+	if (dnnl_matmul_desc_init(&product, a, b, has_bias ? &bias : NULL, &c) != dnnl_success ||
+	    dnnl_primitive_desc_create(&out, &product, attr, engine(), NULL) != dnnl_success)
+		out = NULL;
+	dnnl_primitive_attr_destroy(attr);
+	return out;
+}
+
+/* The arguments of a product: descriptors come from its plan. */
+struct arguments {
+	dnnl_exec_arg_t list[4];
+	int n;
+};
+
+static int
+give(struct arguments *to, int name, const_dnnl_primitive_desc_t planned, dnnl_query_t what, const void *at)
+{
+	dnnl_memory_t memory;
+
+	if (dnnl_memory_create(
+		    &memory,
+		    dnnl_primitive_desc_query_md(planned, what, what == dnnl_query_weights_md && name == DNNL_ARG_BIAS),
+		    engine(), (void *)(uintptr_t)at) != dnnl_success)
+		return -1;
+	to->list[to->n++] = (dnnl_exec_arg_t){ name, memory };
+	return 0;
+}
+
+static int
+execute(const_dnnl_primitive_desc_t planned, const struct product *p, const void *b, const float *bias)
+{
+	struct arguments args = { .n = 0 };
+	dnnl_primitive_t primitive = NULL;
+	int bad = give(&args, DNNL_ARG_SRC, planned, dnnl_query_src_md, p->a.at) ||
+	          give(&args, DNNL_ARG_WEIGHTS, planned, dnnl_query_weights_md, b) ||
+	          give(&args, DNNL_ARG_DST, planned, dnnl_query_dst_md, p->c) ||
+	          (bias && give(&args, DNNL_ARG_BIAS, planned, dnnl_query_weights_md, bias)) ||
+	          dnnl_primitive_create(&primitive, planned) != dnnl_success ||
+	          dnnl_primitive_execute(primitive, here.stream, args.n, args.list) != dnnl_success;
+
+	dnnl_primitive_destroy(primitive);
+	for (int i = 0; i < args.n; i++)
+		dnnl_memory_destroy(args.list[i].memory);
+	return bad ? -1 : 0;
+}
+
+void
+cpu_matmul(const struct product *p)
+{
+	const struct packed *packed = p->packed;
+	const float *bias = packed ? packed->bias : p->bias;
+	dnnl_memory_desc_t a, b;
+	dnnl_primitive_desc_t planned = NULL;
+
+	if (!engine()) {
+		cpu_fault("oneDNN cannot be opened");
+		return;
+	}
+	a = describe_matrix(p->M, p->K, packed ? packed->precision : p->precision, p->a.transposed);
+	b = packed ? packed->layout : describe_matrix(p->K, p->N, p->precision, p->b.transposed);
+	planned = plan(&a, &b, bias != NULL, p->add);
+	if (!planned || execute(planned, p, packed ? packed->weight : p->b.at, bias))
+		cpu_fault("oneDNN refused a matrix product");
+	dnnl_primitive_desc_destroy(planned);
+}
+
+/* --- Packed weights. */
+
+/* Rows that a layout is chosen for; a product of any other count reads it as well. */
+enum { TYPICAL_ROWS = 512 };
+
+enum precision
+cpu_packed_precision(const struct packed *packed)
+{
+	return packed->precision;
+}
+
+int
+cpu_has(enum precision precision)
+{
+	dnnl_memory_desc_t a = describe_matrix(64, 64, precision, 0), b = describe_matrix(64, 64, precision, 0);
+	dnnl_primitive_desc_t planned = engine() ? plan(&a, &b, 0, 0) : NULL;
+
+	dnnl_primitive_desc_destroy(planned);
+	return planned != NULL;
+}
+
+void
+cpu_pack_free(struct packed *p)
+{
+	if (!p)
+		return;
+	cpu_free(p->weight);
+	cpu_free(p->bias);
+	free(p);
+}
+
+static int
+choose_layout(struct packed *p)
+{
+	dnnl_memory_desc_t a = describe_matrix(TYPICAL_ROWS, p->I, p->precision, 0);
+	dnnl_memory_desc_t b = describe(p->I, p->parts * p->O, type_of(p->precision), dnnl_format_tag_any);
+	dnnl_primitive_desc_t planned = plan(&a, &b, 1, 0);
+
+	if (!planned)
+		return -1;
+	p->layout = *dnnl_primitive_desc_query_md(planned, dnnl_query_weights_md, 0);
+	dnnl_primitive_desc_destroy(planned);
+	return 0;
+}
+
+/* from, (O, I) floats, into its columns of the layout, in its precision. */
+static int
+copy_part(const struct packed *p, int part, const float *from)
+{
+	dnnl_memory_desc_t source = describe_matrix(p->I, p->O, PRECISION_F32, 1), target;
+	dnnl_primitive_desc_t planned = NULL;
+	dnnl_primitive_t primitive = NULL;
+	dnnl_memory_t in = NULL, out = NULL;
+	int bad = dnnl_memory_desc_init_submemory(&target, &p->layout, (dnnl_dims_t){ p->I, p->O },
+	                                          (dnnl_dims_t){ 0, (dnnl_dim_t)part * p->O }) != dnnl_success ||
+	          dnnl_reorder_primitive_desc_create(&planned, &source, engine(), &target, engine(), NULL) !=
+	                  dnnl_success ||
+	          dnnl_memory_create(&in, &source, engine(), (void *)(uintptr_t)from) != dnnl_success ||
+	          dnnl_memory_create(&out, &target, engine(), p->weight) != dnnl_success ||
+	          dnnl_primitive_create(&primitive, planned) != dnnl_success ||
+	          dnnl_primitive_execute(primitive, here.stream, 2,
+	                                 (dnnl_exec_arg_t[]){ { DNNL_ARG_FROM, in }, { DNNL_ARG_TO, out } }) !=
+	                  dnnl_success;
+
+	dnnl_primitive_destroy(primitive);
+	dnnl_primitive_desc_destroy(planned);
+	dnnl_memory_destroy(in);
+	dnnl_memory_destroy(out);
+	return bad ? -1 : 0;
+}
+
+struct packed *
+cpu_pack(const struct pack *from)
+{
+	struct packed *p = calloc(1, sizeof *p);
+	int bad;
+
+	if (!p || !engine())
+		return p ? (cpu_pack_free(p), NULL) : NULL;
+	*p = (struct packed){ .parts = from->parts, .O = from->O, .I = from->I, .precision = from->precision };
+	bad = choose_layout(p);
+	if (!bad) {
+		size_t bytes = dnnl_memory_desc_get_size(&p->layout);
+
+		p->weight = cpu_alloc(bytes);
+		p->bias = cpu_alloc((size_t)p->parts * (size_t)p->O * sizeof *p->bias);
+		bad = !p->weight || !p->bias;
+		if (!bad)
+			memset(p->weight, 0, bytes);
+	}
+	for (int i = 0; i < p->parts && !bad; i++) {
+		memcpy(p->bias + (size_t)i * (size_t)p->O, from->bias[i], (size_t)p->O * sizeof *p->bias);
+		bad = copy_part(p, i, from->weight[i]);
+	}
+	if (bad) {
+		cpu_pack_free(p);
+		return NULL;
+	}
+	return p;
+}
