@@ -18,7 +18,8 @@
 static int64_t batch = 128, top, seed;
 static double dropout = -1;
 static int train, logits, compat, quiet;
-static const char *precision = "f32", *device = "auto", *attention, *draws;
+static const char *precision_word = "f32", *device = "auto", *attention, *draws;
+static enum precision precision;
 
 static const struct opt opts[] = {
 	{ 'D', "device", OPT_WORD("auto|cpu"), &device, "DEVICE", "auto or cpu (auto)" },
@@ -26,7 +27,7 @@ static const struct opt opts[] = {
 	{ 'b', "batch", OPT_INT(1, BATCH_MAX), &batch, "N", "questions a batch (128)" },
 	{ 'k', "top", OPT_INT(1, ANSWERS_MAX), &top, "N", "the N best answers too" },
 	{ 'l', "logits", OPT_FLAG, &logits, NULL, "logits too" },
-	{ 'p', "precision", OPT_WORD("f32"), &precision, "TYPE", "f32 (f32)" },
+	{ 'p', "precision", OPT_WORD("f32|bf16"), &precision_word, "TYPE", "of products: f32 or bf16 (f32)" },
 	{ 'r', "seed", OPT_INT(0, INT64_C(1) << 53), &seed, "SEED", "seed of dropout and of LayerDrop (0)" },
 	{ 't', "train", OPT_FLAG, &train, NULL, "write the tape and logits for vqa-loss, vqa-backward and vqa-step" },
 	{ 0, "compat", OPT_FLAG, &compat, NULL, "keep the reference's quirks: see vqa-quirks(7)" },
@@ -40,24 +41,24 @@ static const struct program program = {
 	"vqa-forward", "CKPT", "answer questions about images, or train", opts, 1, 1,
 };
 
+static void
+forget(void *user, int param)
+{
+	struct checkpoint *ckpt = user;
+
+	image_forget(&ckpt->image, ckpt->data[param], ckpt->params.list[param].n * sizeof(float));
+}
+
 /* The model with the checkpoint's weights in the backend's memory; the checkpoint's file is not needed after. */
 static void
-load_model(struct model *model, const struct checkpoint *ckpt, const struct op *op)
+load_model(struct model *model, struct checkpoint *ckpt, const struct op *op)
 {
 	struct err err;
 	void *memory;
 
-	if (model_open(model, &ckpt->config, &ckpt->params, op, (int)batch, 0, &err))
+	if (model_open(model, &ckpt->config, &ckpt->params, op, (int)batch, 0, precision, &err) ||
+	    model_load(model, ckpt->data, forget, ckpt, &err))
 		die(&err);
-	for (int i = 0; i < ckpt->params.n; i++) {
-		size_t bytes = ckpt->params.list[i].n * sizeof(float);
-		float *weight = op->alloc(bytes);
-
-		if (!weight)
-			die_words("out of memory for tensor '%s'", ckpt->params.list[i].name);
-		op->put(weight, ckpt->data[i], bytes);
-		model->weights[i] = weight;
-	}
 	memory = op->alloc(model_tape_bytes(model));
 	if (!memory)
 		die_words("out of memory for batches of %d questions: %zu bytes", (int)batch, model_tape_bytes(model));
@@ -127,6 +128,7 @@ go_train(struct rec_in *in, struct checkpoint *ckpt, const struct op *op, int re
 		             .ckpt = ckpt,
 		             .op = op,
 		             .batch = (int)batch,
+		             .precision = precision,
 		             .seed = (uint64_t)seed,
 		             .dropout = dropout < 0 ? ckpt->config.dropout : dropout,
 		             .compat = compat,
@@ -164,6 +166,7 @@ main(int argc, char **argv)
 
 	if (train && (top || logits || attention))
 		die_usage("options -k, -l and -a are for answers, not with -t");
+	precision_parse(&precision, precision_word);
 	refuse_terminal(STDOUT_FILENO);
 	note_terminal(STDIN_FILENO);
 	if (train && feed_recover(argv[operand], &resumed, &err))

@@ -284,6 +284,13 @@ image_open(struct image *image, const char *path, struct err *err)
 }
 
 void
+image_forget(const struct image *image, const void *data, size_t bytes)
+{
+	if (image->mapped)
+		file_forget(data, bytes);
+}
+
+void
 image_close(struct image *image)
 {
 	if (image->mapped)

@@ -75,6 +75,9 @@ image_data(const struct image *image, const struct tensor *tensor)
 	return image->base + tensor->offset;
 }
 
+/* A mapped file's bytes will not be read soon: they need not stay in memory. */
+void image_forget(const struct image *image, const void *data, size_t bytes);
+
 /* Lay out an image to be written: begin, add tensors and metadata, then the header's bytes. Data start on a multiple
  * of 64 bytes (the header is padded with spaces), and so does each tensor whose predecessors are multiples of 64. */
 void image_begin(struct image *image);

@@ -40,20 +40,22 @@ gradient(const struct run *run, int param)
 
 /* in: the layer's input at forward. din NULL: nobody needs it. */
 static void
-linear_back(const struct run *run, struct linear_param p, const float *dout, const float *in, int N, int I, int O,
+linear_back(const struct run *run, struct linear_param p, const float *dout, struct state in, int N, int I, int O,
             float *din, int add_in, int add_weight)
 {
 	run->op->linear_backward(&(struct linear_backward){ .din = din,
 	                                                    .dweight = gradient(run, p.weight),
 	                                                    .dbias = gradient(run, p.bias),
 	                                                    .dout = dout,
-	                                                    .in = in,
+	                                                    .in = in.f32,
+	                                                    .in16 = in.b16,
 	                                                    .weight = run->model->weights[p.weight],
 	                                                    .N = N,
 	                                                    .I = I,
 	                                                    .O = O,
 	                                                    .add_in = add_in,
-	                                                    .add_weight = add_weight });
+	                                                    .add_weight = add_weight,
+	                                                    .precision = run->model->precision });
 }
 
 /* Where the gradient of a block's LN(dropout(dense) + residual) goes. */
@@ -83,7 +85,7 @@ norm_back(const struct run *run, struct norm_param p, const struct norm_tape *t,
 }
 
 static void
-ffn_back(const struct run *run, const struct ffn_param *p, const struct ffn_tape *t, enum side side, const float *x,
+ffn_back(const struct run *run, const struct ffn_param *p, const struct ffn_tape *t, enum side side, struct state x,
          struct rows rows, const float *dout, float *dx)
 {
 	const struct config *cfg = run->model->cfg;
@@ -100,7 +102,7 @@ ffn_back(const struct run *run, const struct ffn_param *p, const struct ffn_tape
 
 /* The same for all rows of a side. */
 static void
-side_ffn_back(struct run *run, const struct ffn_param *p, const struct ffn_tape *t, enum side side, const float *x)
+side_ffn_back(struct run *run, const struct ffn_param *p, const struct ffn_tape *t, enum side side, struct state x)
 {
 	ffn_back(run, p, t, side, x, run->rows[side], run->d[side].now, run->d[side].next);
 	flip(run, side);
@@ -148,7 +150,7 @@ attention_back(const struct run *run, const struct attention_use *use, const str
 
 static void
 self_attention_back(struct run *run, const struct attention_param *p, const struct attention_tape *t, enum side side,
-                    const float *x)
+                    struct state x)
 {
 	struct attention_use use = attention_between(run->rows, p, t, side, x, side, x);
 
@@ -169,7 +171,7 @@ zero_next(const struct run *run, enum side side)
 /* One direction of a layer's cross attention: side asks, from x to y of the other side. */
 static void
 one_way_back(const struct run *run, const struct attention_param *p, const struct attention_tape *t, enum side side,
-             const float *x, const float *y)
+             struct state x, struct state y)
 {
 	enum side of = side == LANGUAGE ? VISION : LANGUAGE;
 	struct attention_use use = attention_between(run->rows, p, t, side, x, of, y);
@@ -188,8 +190,8 @@ one_way_back(const struct run *run, const struct attention_param *p, const struc
  * the same weights.
  */
 static void
-cross_attention_back(struct run *run, const struct cross_param *p, const struct cross_tape *t, const float *l,
-                     const float *v, int last)
+cross_attention_back(struct run *run, const struct cross_param *p, const struct cross_tape *t, struct state l,
+                     struct state v, int last)
 {
 	zero_next(run, VISION);
 	one_way_back(run, &p->cross, &t->language_cross, LANGUAGE, l, v);
@@ -201,7 +203,7 @@ cross_attention_back(struct run *run, const struct cross_param *p, const struct 
 
 /* From dlogits, in backward.logits, to the gradient by [CLS] (B, D), in backward.cls[0]. */
 static void
-answer_back(const struct run *run, const float *cls)
+answer_back(const struct run *run, struct state cls)
 {
 	const struct tape *t = run->tape;
 	const struct backward_tape *w = &t->backward;
@@ -213,7 +215,7 @@ answer_back(const struct run *run, const float *cls)
 	          (struct norm_target){ .dense = w->head });
 	run->op->activation_backward(&(struct activation_backward){
 		.d = w->head, .x = t->head_pre, .n = (size_t)B * 2 * (size_t)D, .act = ACT_GELU });
-	linear_back(run, p->head_in, w->head, t->pooled, B, D, 2 * D, w->cls[1], 0, 0);
+	linear_back(run, p->head_in, w->head, plain(t->pooled), B, D, 2 * D, w->cls[1], 0, 0);
 	run->op->activation_backward(&(struct activation_backward){
 		.d = w->cls[1], .x = t->pooled, .n = (size_t)B * (size_t)D, .act = ACT_TANH });
 	linear_back(run, p->pooler, w->cls[1], cls, B, D, D, w->cls[0], 0, 0);
@@ -237,7 +239,7 @@ last_language_back(struct run *run, const struct cross_param *p, const struct cr
 	const struct tape *tape = run->tape;
 	const struct backward_tape *w = &tape->backward;
 	struct attention_use use = attention_between(run->rows, &p->language_self, &t->language_self, LANGUAGE,
-	                                             tape->cls, LANGUAGE, t->language_cross.norm.out);
+	                                             plain(tape->cls), LANGUAGE, t->language_cross.norm.out);
 
 	answer_back(run, t->language_ffn.norm.out);
 	ffn_back(run, &p->language_ffn, &t->language_ffn, LANGUAGE, t->language_self.norm.out, run->cls, w->cls[0],
@@ -261,8 +263,8 @@ layer_before(const int *dropped, int i)
 }
 
 /* The input of layer `count`: what the last layer before it gave that was not left out, else the stack's own. */
-static const float *
-stack_result(const struct layer_tape *t, const int *dropped, int count, const float *first)
+static struct state
+stack_result(const struct layer_tape *t, const int *dropped, int count, struct state first)
 {
 	int layer = layer_before(dropped, count);
 
@@ -271,7 +273,7 @@ stack_result(const struct layer_tape *t, const int *dropped, int count, const fl
 
 /* All cross layers, the last first; where every one was left out, [CLS] comes from the language stack. */
 static void
-cross_back(struct run *run, const float *language, const float *vision)
+cross_back(struct run *run, struct state language, struct state vision)
 {
 	const struct tape *t = run->tape;
 	const struct params *p = run->model->params;
@@ -279,7 +281,7 @@ cross_back(struct run *run, const float *language, const float *vision)
 	int last = tape_last_cross(t, run->model->cfg);
 
 	if (last < 0) {
-		answer_back(run, t->cls);
+		answer_back(run, plain(t->cls));
 		zero_next(run, LANGUAGE);
 		scatter_cls(run, t->backward.cls[0]);
 		flip(run, LANGUAGE);
@@ -305,7 +307,7 @@ cross_back(struct run *run, const float *language, const float *vision)
 
 static void
 stack_back(struct run *run, const struct layer_param *p, const struct layer_tape *t, int count, enum side side,
-           const float *first)
+           struct state first)
 {
 	const int *dropped = run->tape->batch.dropped[side];
 
@@ -334,10 +336,10 @@ see_back(const struct run *run)
 	                                    .drop = tape_dropout(run->model, run->pass, t->seen_site, VISION) });
 	norm_back(run, p->feature_norm, &t->feature, average, rows, D, (struct dropout){ 0 },
 	          (struct norm_target){ .dense = dense });
-	linear_back(run, p->feature, dense, t->features, N, cfg->features, D, NULL, 0, 0);
+	linear_back(run, p->feature, dense, plain(t->features), N, cfg->features, D, NULL, 0, 0);
 	norm_back(run, p->box_norm, &t->box, average, rows, D, (struct dropout){ 0 },
 	          (struct norm_target){ .dense = dense });
-	linear_back(run, p->box, dense, t->boxes, N, 4, D, NULL, 0, 0);
+	linear_back(run, p->box, dense, plain(t->boxes), N, 4, D, NULL, 0, 0);
 }
 
 static void
@@ -375,7 +377,7 @@ model_backward(struct model *model, const struct pass *pass, const float *dlogit
 	const struct config *cfg = model->cfg;
 	const struct batch_tape *b = &t->batch;
 	struct run run = { .model = model, .op = model->op, .pass = pass, .tape = t, .flags = flags };
-	const float *language, *vision;
+	struct state language, vision;
 	int n;
 
 	model->op->get(b->host, b->shared, b->n * sizeof(int));

@@ -12,8 +12,11 @@ struct run {
 	struct model *model;
 	const struct op *op;
 	const struct pass *pass;
-	struct rows rows[2]; /* of LANGUAGE, VISION */
+	struct rows rows[2]; /* of LANGUAGE, VISION; those of images while `once` */
 	struct rows cls;     /* one row a question */
+	int once;            /* the vision side is that of images yet, not of questions */
+	const int *image;    /* (B): the image of a question */
+	int skipped;         /* images at the batch's beginning whose results are there already */
 	attention_sink *sink;
 	void *user;
 	float *host_probs;
@@ -25,16 +28,32 @@ weight(const struct run *run, int param)
 	return run->model->weights[param];
 }
 
+/* out's float32 or bf16 may be NULL. */
 static void
-linear(const struct run *run, struct linear_param p, const float *in, int N, int I, int O, float *out)
+layer(const struct run *run, struct linear_param p, struct state in, int N, int I, int O, enum activation act,
+      float *pre, struct state out)
 {
-	run->op->linear(&(struct linear){ .out = out,
-	                                  .in = in,
-	                                  .weight = weight(run, p.weight),
-	                                  .bias = weight(run, p.bias),
+	const struct model *m = run->model;
+
+	run->op->linear(&(struct linear){ .out = out.f32,
+	                                  .pre = pre,
+	                                  .out16 = out.b16,
+	                                  .in = in.f32,
+	                                  .in16 = in.b16,
+	                                  .packed = m->packed[p.weight],
+	                                  .weight = m->weights[p.weight],
+	                                  .bias = m->weights[p.bias],
 	                                  .N = N,
 	                                  .I = I,
-	                                  .O = O });
+	                                  .O = O,
+	                                  .act = act,
+	                                  .precision = m->precision });
+}
+
+static void
+linear(const struct run *run, struct linear_param p, struct state in, int N, int I, int O, float *out)
+{
+	layer(run, p, in, N, I, O, ACT_NONE, NULL, plain(out));
 }
 
 /* t->out holds the dense output and gets LN(dropout(it) + residual). */
@@ -42,10 +61,11 @@ static void
 norm(const struct run *run, struct norm_param p, const struct norm_tape *t, const float *residual, struct rows rows,
      int D, struct dropout drop)
 {
-	run->op->layernorm(&(struct layernorm){ .out = t->out,
+	run->op->layernorm(&(struct layernorm){ .out = t->out.f32,
+	                                        .out16 = t->out.b16,
 	                                        .xhat = t->xhat,
 	                                        .rstd = t->rstd,
-	                                        .in = t->out,
+	                                        .in = t->out.f32,
 	                                        .residual = residual,
 	                                        .gain = weight(run, p.gain),
 	                                        .bias = weight(run, p.bias),
@@ -54,85 +74,117 @@ norm(const struct run *run, struct norm_param p, const struct norm_tape *t, cons
 	                                        .drop = drop });
 }
 
+static size_t
+place_size(const struct run *run, struct rows queries, struct rows keys, int place)
+{
+	return (size_t)run->model->cfg->heads * (size_t)(queries.off[place + 1] - queries.off[place]) *
+	       (size_t)(keys.off[place + 1] - keys.off[place]);
+}
+
+/* Each question's matrices; of its image, where images are computed. */
 static void
-hand_out(const struct run *run, const char *kind, int layer, struct rows queries, struct rows keys)
+hand_out(const struct run *run, const char *kind, int layer, const struct attention_use *use)
 {
 	const struct model *m = run->model;
-	int H = m->cfg->heads;
+	const struct rows queries = use->queries, keys = use->keys;
+	int by_image = run->once && use->side == VISION;
 	size_t at = 0;
+	int place = 0;
 	char name[64];
 
 	snprintf(name, sizeof name, "%s.%d", kind, layer);
-	for (int b = 0; b < queries.n; b++) {
-		int Tq = queries.off[b + 1] - queries.off[b], Tk = keys.off[b + 1] - keys.off[b];
-		size_t n = (size_t)H * (size_t)Tq * (size_t)Tk;
-
-		run->op->get(run->host_probs, m->probs + at, n * sizeof(float));
-		run->sink(run->user, name, b, run->host_probs, H, Tq, Tk);
-		at += n;
+	for (int b = 0; b < run->cls.n; b++) {
+		/* Questions come in the order of their images. */
+		for (int own = by_image ? run->image[b] : b; place < own; place++)
+			at += place_size(run, queries, keys, place);
+		run->op->get(run->host_probs, m->probs + at, place_size(run, queries, keys, place) * sizeof(float));
+		run->sink(run->user, name, b, run->host_probs, m->cfg->heads,
+		          queries.off[place + 1] - queries.off[place], keys.off[place + 1] - keys.off[place]);
 	}
 }
 
+/* A question's rows from those of its image, D wide. */
+static void
+from_images(const struct run *run, float *out, const float *kept, int D)
+{
+	run->op->gather(&(struct gather){ .out = out,
+	                                  .in = kept,
+	                                  .index = run->model->tape->image.row,
+	                                  .n = rows_total(&run->rows[VISION]),
+	                                  .D = D });
+}
+
+/* Keys and values, k and v, of y: one product where they are packed together. */
+static void
+keys_values(const struct run *run, const struct attention_param *p, struct state y, int N, float *k, float *v)
+{
+	int D = run->model->cfg->hidden;
+
+	if (run->model->packed[p->key.weight]) {
+		linear(run, p->key, y, N, D, 2 * D, k);
+		return;
+	}
+	linear(run, p->key, y, N, D, D, k);
+	linear(run, p->value, y, N, D, D, v);
+}
+
 /* An attention block's result. kind and layer name the matrix. */
-static const float *
-attention(const struct run *run, const struct attention_use *use, const char *kind, int layer)
+static struct state
+attention(const struct run *run, const struct attention_use *use, const char *kind, int number)
 {
 	const struct attention_param *p = use->p;
 	const struct attention_tape *t = use->t;
 	int D = run->model->cfg->hidden, Nq = rows_total(&use->queries), Nk = rows_total(&use->keys);
 	struct attention a = tape_attention(run->model, run->pass, use);
 
-	linear(run, p->query, use->x, Nq, D, D, t->q);
-	linear(run, p->key, use->y, Nk, D, D, t->k);
-	linear(run, p->value, use->y, Nk, D, D, t->v);
+	if (use->q)
+		from_images(run, t->q, use->q, D);
+	else
+		linear(run, p->query, use->x, Nq, D, D, t->q);
+	if (use->kv)
+		from_images(run, t->k, use->kv, 2 * D);
+	else
+		keys_values(run, p, use->y, Nk, t->k, t->v);
 	a.probs = run->sink ? run->model->probs : NULL;
 	run->op->attention(&a);
 	if (run->sink)
-		hand_out(run, kind, layer, use->queries, use->keys);
-	linear(run, p->output, t->context, Nq, D, D, t->norm.out);
-	norm(run, p->norm, &t->norm, use->x, use->queries, D,
+		hand_out(run, kind, number, use);
+	linear(run, p->output, t->context, Nq, D, D, t->norm.out.f32);
+	norm(run, p->norm, &t->norm, use->x.f32, use->queries, D,
 	     tape_dropout(run->model, run->pass, t->norm.site, use->side));
 	return t->norm.out;
 }
 
-static const float *
+static struct state
 self_attention(const struct run *run, const struct attention_param *p, const struct attention_tape *t, enum side side,
-               const float *x, const char *kind, int layer)
+               struct state x, const char *kind, int number)
 {
 	struct attention_use use = attention_between(run->rows, p, t, side, x, side, x);
 
-	return attention(run, &use, kind, layer);
+	return attention(run, &use, kind, number);
 }
 
-static const float *
-ffn(const struct run *run, const struct ffn_param *p, const struct ffn_tape *t, enum side side, const float *x,
+static struct state
+ffn(const struct run *run, const struct ffn_param *p, const struct ffn_tape *t, enum side side, struct state x,
     struct rows rows)
 {
 	const struct config *cfg = run->model->cfg;
 	int D = cfg->hidden, N = rows_total(&rows);
 
-	run->op->linear(&(struct linear){ .out = t->inter,
-	                                  .pre = t->pre,
-	                                  .in = x,
-	                                  .weight = weight(run, p->inter.weight),
-	                                  .bias = weight(run, p->inter.bias),
-	                                  .N = N,
-	                                  .I = D,
-	                                  .O = cfg->ffn,
-	                                  .act = ACT_GELU });
-	linear(run, p->output, t->inter, N, cfg->ffn, D, t->norm.out);
-	norm(run, p->norm, &t->norm, x, rows, D, tape_dropout(run->model, run->pass, t->norm.site, side));
+	layer(run, p->inter, x, N, D, cfg->ffn, ACT_GELU, t->pre, t->inter);
+	linear(run, p->output, t->inter, N, cfg->ffn, D, t->norm.out.f32);
+	norm(run, p->norm, &t->norm, x.f32, rows, D, tape_dropout(run->model, run->pass, t->norm.site, side));
 	return t->norm.out;
 }
 
-static const float *
+static struct state
 embed(const struct run *run, const struct tape *t)
 {
 	const struct params *p = run->model->params;
 	int D = run->model->cfg->hidden;
 	struct rows rows = run->rows[LANGUAGE];
 
-	run->op->embedding(&(struct embedding){ .out = t->embedding.out,
+	run->op->embedding(&(struct embedding){ .out = t->embedding.out.f32,
 	                                        .rows = rows,
 	                                        .ids = t->batch.tokens,
 	                                        .word = weight(run, p->word),
@@ -140,8 +192,9 @@ embed(const struct run *run, const struct tape *t)
 	                                        .type = weight(run, p->type),
 	                                        .D = D });
 	norm(run, p->embedding_norm, &t->embedding, NULL, rows, D, (struct dropout){ 0 });
-	run->op->average(&(struct average){ .out = t->embedded,
-	                                    .a = t->embedding.out,
+	run->op->average(&(struct average){ .out = t->embedded.f32,
+	                                    .out16 = t->embedded.b16,
+	                                    .a = t->embedding.out.f32,
 	                                    .rows = rows,
 	                                    .D = D,
 	                                    .drop = tape_dropout(run->model, run->pass, t->embedding.site, LANGUAGE) });
@@ -149,7 +202,7 @@ embed(const struct run *run, const struct tape *t)
 }
 
 /* (LN(features) + LN(boxes))/2: the reference's VisualFeatEncoder. */
-static const float *
+static struct state
 see(const struct run *run, const struct tape *t)
 {
 	const struct config *cfg = run->model->cfg;
@@ -157,22 +210,23 @@ see(const struct run *run, const struct tape *t)
 	struct rows rows = run->rows[VISION];
 	int N = rows_total(&rows), D = cfg->hidden;
 
-	linear(run, p->feature, t->features, N, cfg->features, D, t->feature.out);
+	linear(run, p->feature, plain(t->features), N, cfg->features, D, t->feature.out.f32);
 	norm(run, p->feature_norm, &t->feature, NULL, rows, D, (struct dropout){ 0 });
-	linear(run, p->box, t->boxes, N, 4, D, t->box.out);
+	linear(run, p->box, plain(t->boxes), N, 4, D, t->box.out.f32);
 	norm(run, p->box_norm, &t->box, NULL, rows, D, (struct dropout){ 0 });
-	run->op->average(&(struct average){ .out = t->seen,
-	                                    .a = t->feature.out,
-	                                    .b = t->box.out,
+	run->op->average(&(struct average){ .out = t->seen.f32,
+	                                    .out16 = t->seen.b16,
+	                                    .a = t->feature.out.f32,
+	                                    .b = t->box.out.f32,
 	                                    .rows = rows,
 	                                    .D = D,
 	                                    .drop = tape_dropout(run->model, run->pass, t->seen_site, VISION) });
 	return t->seen;
 }
 
-static const float *
+static struct state
 stack(const struct run *run, const struct layer_param *p, const struct layer_tape *t, int count, enum side side,
-      const float *x, const char *kind)
+      struct state x, const char *kind)
 {
 	const int *dropped = run->model->tape->batch.dropped[side];
 
@@ -193,42 +247,70 @@ gather_cls(const struct run *run, float *out, const float *x)
 		.out = out, .in = x, .index = run->rows[LANGUAGE].off, .n = run->cls.n, .D = run->model->cfg->hidden });
 }
 
-/* One cross layer, all rows of both sides: *l and *v become its results. */
-static void
-cross_layer(const struct run *run, const struct cross_param *w, const struct cross_tape *x, int i, const float **l,
-            const float **v)
-{
-	struct attention_use asks =
-		attention_between(run->rows, &w->cross, &x->language_cross, LANGUAGE, *l, VISION, *v);
-	struct attention_use answers =
-		attention_between(run->rows, &w->cross, &x->vision_cross, VISION, *v, LANGUAGE, *l);
+/* What goes into a cross layer. */
+struct sides {
+	struct state l, v;
+	int of_images; /* v is known by images, with the products of this layer: it has never met a question */
+};
 
-	*l = attention(run, &asks, "cross-language", i);
-	*v = attention(run, &answers, "cross-vision", i);
-	*l = self_attention(run, &w->language_self, &x->language_self, LANGUAGE, *l, "cross-self-language", i);
-	*v = self_attention(run, &w->vision_self, &x->vision_self, VISION, *v, "cross-self-vision", i);
-	*l = ffn(run, &w->language_ffn, &x->language_ffn, LANGUAGE, *l, run->rows[LANGUAGE]);
-	*v = ffn(run, &w->vision_ffn, &x->vision_ffn, VISION, *v, run->rows[VISION]);
+static struct attention_use
+language_asks(const struct run *run, const struct cross_param *w, const struct cross_tape *x, const struct sides *in)
+{
+	struct attention_use use =
+		attention_between(run->rows, &w->cross, &x->language_cross, LANGUAGE, in->l, VISION, in->v);
+
+	if (in->of_images)
+		use.kv = run->model->tape->image.kv;
+	return use;
+}
+
+static struct attention_use
+vision_asks(const struct run *run, const struct cross_param *w, const struct cross_tape *x, const struct sides *in)
+{
+	struct attention_use use =
+		attention_between(run->rows, &w->cross, &x->vision_cross, VISION, in->v, LANGUAGE, in->l);
+
+	if (in->of_images)
+		use.q = run->model->tape->image.q;
+	return use;
+}
+
+/* One cross layer, all rows of both sides: they become its results. */
+static void
+cross_layer(const struct run *run, const struct cross_param *w, const struct cross_tape *x, int i, struct sides *sides)
+{
+	struct attention_use asks = language_asks(run, w, x, sides), answers = vision_asks(run, w, x, sides);
+	struct state l, v;
+
+	if (sides->of_images)
+		from_images(run, sides->v.f32, run->model->tape->image.x, run->model->cfg->hidden);
+	l = attention(run, &asks, "cross-language", i);
+	v = attention(run, &answers, "cross-vision", i);
+	l = self_attention(run, &w->language_self, &x->language_self, LANGUAGE, l, "cross-self-language", i);
+	v = self_attention(run, &w->vision_self, &x->vision_self, VISION, v, "cross-self-vision", i);
+	sides->l = ffn(run, &w->language_ffn, &x->language_ffn, LANGUAGE, l, run->rows[LANGUAGE]);
+	sides->v = ffn(run, &w->vision_ffn, &x->vision_ffn, VISION, v, run->rows[VISION]);
+	sides->of_images = 0;
 }
 
 /* The last one as far as [CLS] needs it; returns (B, D): [CLS] of each question. */
-static const float *
-last_cross_layer(const struct run *run, const struct cross_param *w, const struct cross_tape *x, const float *l,
-                 const float *v)
+static struct state
+last_cross_layer(const struct run *run, const struct cross_param *w, const struct cross_tape *x,
+                 const struct sides *sides)
 {
 	const struct tape *t = run->model->tape;
-	struct attention_use use = attention_between(run->rows, &w->cross, &x->language_cross, LANGUAGE, l, VISION, v);
+	struct attention_use use = language_asks(run, w, x, sides);
+	struct state l = attention(run, &use, NULL, 0);
 
-	l = attention(run, &use, NULL, 0);
-	gather_cls(run, t->cls, l);
-	use = attention_between(run->rows, &w->language_self, &x->language_self, LANGUAGE, t->cls, LANGUAGE, l);
+	gather_cls(run, t->cls, l.f32);
+	use = attention_between(run->rows, &w->language_self, &x->language_self, LANGUAGE, plain(t->cls), LANGUAGE, l);
 	use.queries = run->cls;
 	return ffn(run, &w->language_ffn, &x->language_ffn, LANGUAGE, attention(run, &use, NULL, 0), run->cls);
 }
 
 /* All cross layers; returns (B, D): [CLS] of each question. All rows of the last are computed only if their attention is wanted. */
-static const float *
-cross(const struct run *run, const float *l, const float *v)
+static struct state
+cross(const struct run *run, struct sides sides)
 {
 	const struct tape *t = run->model->tape;
 	const struct params *p = run->model->params;
@@ -238,38 +320,112 @@ cross(const struct run *run, const float *l, const float *v)
 		if (t->batch.dropped_cross[i])
 			continue;
 		if (i == last && !run->sink)
-			return last_cross_layer(run, &p->cross[i], &t->cross[i], l, v);
-		cross_layer(run, &p->cross[i], &t->cross[i], i, &l, &v);
+			return last_cross_layer(run, &p->cross[i], &t->cross[i], &sides);
+		cross_layer(run, &p->cross[i], &t->cross[i], i, &sides);
 	}
-	gather_cls(run, t->cls, l);
-	return t->cls;
+	gather_cls(run, t->cls, sides.l.f32);
+	return plain(t->cls);
+}
+
+/*
+ * What the first cross layer wants of images that no batch has had yet: x, the stack's result, and the products of it. rows[VISION] are
+ * those images' here.
+ */
+static void
+keep_images(const struct run *run, struct state x)
+{
+	const struct tape *t = run->model->tape;
+	const struct image_tape *image = &t->image;
+	const struct params *p = run->model->params;
+	int first = 0, N = rows_total(&run->rows[VISION]), D = run->model->cfg->hidden;
+	size_t from = (size_t)run->model->cfg->objects;
+
+	while (first < run->model->cfg->cross && t->batch.dropped_cross[first])
+		first++;
+	if (first == run->model->cfg->cross)
+		return;
+	run->op->copy(image->x + from * (size_t)D, x.f32, (size_t)N * (size_t)D * sizeof *x.f32);
+	linear(run, p->cross[first].cross.query, x, N, D, D, image->q + from * (size_t)D);
+	keys_values(run, &p->cross[first].cross, x, N, image->kv + from * 2 * (size_t)D, NULL);
+}
+
+/* The vision side until it meets the questions. */
+static struct state
+vision_side(struct run *run, const struct tape *t, const struct rows *questions)
+{
+	const struct config *cfg = run->model->cfg;
+	struct state x = stack(run, run->model->params->vision, t->vision, cfg->vision, VISION, see(run, t), "self-vision");
+
+	if (run->once) {
+		keep_images(run, x);
+		run->rows[VISION] = *questions;
+		run->once = 0;
+	}
+	return x;
 }
 
 static void
-answer(const struct run *run, const struct tape *t, const float *cls)
+answer(const struct run *run, const struct tape *t, struct state cls)
 {
 	const struct params *p = run->model->params;
 	int B = run->cls.n, D = run->model->cfg->hidden;
 
-	run->op->linear(&(struct linear){ .out = t->pooled,
-	                                  .in = cls,
-	                                  .weight = weight(run, p->pooler.weight),
-	                                  .bias = weight(run, p->pooler.bias),
-	                                  .N = B,
-	                                  .I = D,
-	                                  .O = D,
-	                                  .act = ACT_TANH });
-	run->op->linear(&(struct linear){ .out = t->head.out,
-	                                  .pre = t->head_pre,
-	                                  .in = t->pooled,
-	                                  .weight = weight(run, p->head_in.weight),
-	                                  .bias = weight(run, p->head_in.bias),
-	                                  .N = B,
-	                                  .I = D,
-	                                  .O = 2 * D,
-	                                  .act = ACT_GELU });
+	layer(run, p->pooler, cls, B, D, D, ACT_TANH, NULL, plain(t->pooled));
+	layer(run, p->head_in, plain(t->pooled), B, D, 2 * D, ACT_GELU, t->head_pre, t->head.out);
 	norm(run, p->head_norm, &t->head, NULL, run->cls, 2 * D, (struct dropout){ 0 });
 	linear(run, p->head_out, t->head.out, B, 2 * D, run->model->cfg->answers_n, t->logits);
+}
+
+/*
+ * Images once: rows[VISION] become those of images that are not known already, and where the rows of questions will find theirs
+ * is noted. An image that came from the batch before has its results moved to the first rows.
+ */
+static void
+take_images(struct run *run, const struct tape *t, const struct batch *batch)
+{
+	struct model *m = run->model;
+	const struct config *cfg = m->cfg;
+	const struct image_tape *image = &t->image;
+	size_t D = (size_t)cfg->hidden;
+	int known = batch->carried && m->image_row >= 0, rows = batch->regions[1], n = 0;
+
+	if (known && m->image_row > 0) {
+		size_t from = (size_t)m->image_row, count = (size_t)rows * D;
+
+		run->op->copy(image->x, image->x + from * D, count * sizeof *image->x);
+		run->op->copy(image->q, image->q + from * D, count * sizeof *image->q);
+		run->op->copy(image->kv, image->kv + from * 2 * D, 2 * count * sizeof *image->kv);
+	}
+	for (int i = known; i <= batch->images; i++)
+		image->off[i - known] = batch->regions[i] - batch->regions[known];
+	for (int b = 0; b < batch->n; b++) {
+		int i = batch->image[b];
+		int at = i < known ? 0 : cfg->objects + image->off[i - known];
+
+		for (int r = batch->regions[i]; r < batch->regions[i + 1]; r++)
+			image->row[n++] = at++;
+	}
+	m->image_row = batch->images == known ? 0 : cfg->objects + image->off[batch->images - 1 - known];
+	run->skipped = known;
+	run->rows[VISION] = (struct rows){ batch->images - known, image->off };
+}
+
+/* What of the batch's images goes into the vision stack: of each new image, or again for each question. */
+static void
+put_features(const struct run *run, const struct tape *t, const struct batch *batch)
+{
+	size_t F = (size_t)run->model->cfg->features;
+	int count = run->once ? batch->images - run->skipped : batch->n;
+	size_t at = 0;
+
+	for (int place = 0; place < count; place++) {
+		int i = run->once ? run->skipped + place : batch->image[place];
+		size_t from = (size_t)batch->regions[i], rows = (size_t)batch->regions[i + 1] - from;
+
+		run->op->put(t->features + at * F, batch->features + from * F, rows * F * sizeof(float));
+		run->op->put(t->boxes + at * 4, batch->boxes + from * 4, rows * 4 * sizeof(float));
+		at += rows;
+	}
 }
 
 /* The batch into the tape: its description and its inputs. */
@@ -279,22 +435,32 @@ take_batch(struct run *run, const struct tape *t, const struct batch *batch)
 	const struct config *cfg = run->model->cfg;
 	const struct batch_tape *b = &t->batch;
 	int n = batch->n;
-	size_t Nl = (size_t)batch->language[n], Nv = (size_t)batch->vision[n], offsets = ((size_t)n + 1) * sizeof(int);
 
 	b->host[0] = n;
-	memcpy(b->language, batch->language, offsets);
-	memcpy(b->vision, batch->vision, offsets);
+	memcpy(b->language, batch->language, ((size_t)n + 1) * sizeof(int));
+	b->vision[0] = 0;
+	for (int i = 0; i < n; i++) {
+		int image = batch->image[i];
+
+		b->vision[i + 1] = b->vision[i] + batch->regions[image + 1] - batch->regions[image];
+	}
 	for (int i = 0; i <= n; i++)
 		b->cls[i] = i;
 	for (int i = 0; i < layers_total(cfg); i++)
 		b->dropped_all[i] = run->pass->dropped && run->pass->dropped[i];
-	memcpy(b->tokens, batch->tokens, Nl * sizeof *batch->tokens);
+	memcpy(b->tokens, batch->tokens, (size_t)batch->language[n] * sizeof *batch->tokens);
 	run->op->put(b->shared, b->host, b->n * sizeof(int));
-	run->op->put(t->features, batch->features, Nv * (size_t)cfg->features * sizeof(float));
-	run->op->put(t->boxes, batch->boxes, Nv * 4 * sizeof(float));
 	run->rows[LANGUAGE] = (struct rows){ n, b->language };
 	run->rows[VISION] = (struct rows){ n, b->vision };
 	run->cls = (struct rows){ n, b->cls };
+	/* Nothing in the vision stack may depend on the question: not its place, and (LayerDrop) not its batch. */
+	run->once = !run->model->train && !run->pass->dropped && !tape_spans_by_place(run->model, run->pass);
+	run->image = batch->image;
+	if (run->once)
+		take_images(run, t, batch);
+	else
+		run->model->image_row = -1;
+	put_features(run, t, batch);
 }
 
 static int
@@ -321,14 +487,17 @@ model_forward(struct model *model, const struct batch *batch, const struct pass 
 	const struct config *cfg = model->cfg;
 	const struct params *p = model->params;
 	const struct tape *t = model->tape;
-	const float *l, *v;
+	struct sides sides;
+	struct rows questions;
 
 	if (sink && make_room_for_probs(&run, err))
 		return -1;
 	take_batch(&run, t, batch);
-	l = stack(&run, p->language, t->language, cfg->language, LANGUAGE, embed(&run, t), "self-language");
-	v = stack(&run, p->vision, t->vision, cfg->vision, VISION, see(&run, t), "self-vision");
-	answer(&run, t, cross(&run, l, v));
+	questions = (struct rows){ batch->n, t->batch.vision };
+	sides.of_images = run.once;
+	sides.l = stack(&run, p->language, t->language, cfg->language, LANGUAGE, embed(&run, t), "self-language");
+	sides.v = vision_side(&run, t, &questions);
+	answer(&run, t, cross(&run, sides));
 	free(run.host_probs);
 	if (model->op->sync(err))
 		return -1;

@@ -10,14 +10,19 @@
 
 int
 model_open(struct model *model, const struct config *cfg, const struct params *params, const struct op *op, int max,
-           int train, struct err *err)
+           int train, enum precision precision, struct err *err)
 {
 	size_t n = (size_t)params->n;
 
-	*model = (struct model){ .cfg = cfg, .params = params, .op = op, .max = max, .train = train };
+	*model = (struct model){
+		.cfg = cfg, .params = params, .op = op, .max = max, .train = train, .precision = precision, .image_row = -1
+	};
+	if (!op->has(precision))
+		return err_set(err, "this processor has no products in bf16, which need AVX-512");
 	model->weights = calloc(n, sizeof *model->weights);
+	model->packed = calloc(n, sizeof *model->packed);
 	model->gradients = calloc(n, sizeof *model->gradients);
-	if (model->weights && model->gradients)
+	if (model->weights && model->packed && model->gradients)
 		model->tape = tape_new(model);
 	if (!model->tape) {
 		model_close(model);
@@ -29,6 +34,9 @@ model_open(struct model *model, const struct config *cfg, const struct params *p
 void
 model_close(struct model *model)
 {
+	for (int i = 0; model->packed && i < model->params->n; i++)
+		model->op->pack_free(model->packed[i]);
+	free(model->packed);
 	free(model->weights);
 	free(model->gradients);
 	tape_free(model->tape);

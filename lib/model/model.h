@@ -43,11 +43,15 @@ struct model {
 	const struct config *cfg;
 	const struct params *params;
 	const struct op *op;
-	const float **weights; /* (params.n) backend memory */
+	enum precision precision; /* of linear layers' products */
+	/* (params.n) backend memory. NULL for what is packed: that of a layer, or of several whose first it is, by the first's weight. */
+	const float **weights;
+	struct packed **packed; /* (params.n) */
 	float **gradients;     /* (params.n) backend memory; NULL when there is no backward */
 	struct tape *tape;
 	int max; /* largest batch */
 	int train;
+	int image_row; /* where the last batch left the results of its last image (model/tape.h); -1: nowhere */
 	float *probs; /* one attention's matrices of a whole batch, made when first asked for */
 };
 
@@ -55,8 +59,14 @@ enum gradient_flag { GRADIENT_NONE, GRADIENT_ZERO, GRADIENT_SET };
 
 /* cfg, params and op outlive the model. train: activations are kept for backward. */
 int model_open(struct model *model, const struct config *cfg, const struct params *params, const struct op *op, int max,
-               int train, struct err *err);
+               int train, enum precision precision, struct err *err);
 void model_close(struct model *model);
+/*
+ * For answers: copy the weights, data (params.n) in host memory, into the backend's, those of linear layers packed. done(user, i) is
+ * called when data[i] is not needed any more.
+ */
+int model_load(struct model *model, const float *const *data, void (*done)(void *user, int param), void *user,
+               struct err *err);
 /* Bytes that the tape (train) or the working memory (answers) takes. */
 size_t model_tape_bytes(const struct model *model);
 /* base: backend memory of that size, 64-byte aligned. */

@@ -21,7 +21,7 @@ struct plan {
 	size_t used;
 	size_t scratch, scratch_most; /* used in this block; the most that any block used */
 	uint8_t *scratch_base;
-	float *slots[2][SLOTS]; /* of a side's hidden states in answers mode */
+	struct state slots[2][SLOTS]; /* of a side's hidden states in answers mode */
 	uint32_t site;
 };
 
@@ -34,9 +34,9 @@ aligned(size_t bytes)
 }
 
 static void *
-keep(struct plan *plan, size_t elements)
+keep_bytes(struct plan *plan, size_t bytes)
 {
-	size_t bytes = elements * sizeof(float), room = aligned(bytes + POISON_GAP);
+	size_t room = aligned(bytes + POISON_GAP);
 	uint8_t *at = plan->base ? plan->base + plan->used : NULL;
 
 	if (at)
@@ -46,23 +46,51 @@ keep(struct plan *plan, size_t elements)
 }
 
 static float *
+keep(struct plan *plan, size_t elements)
+{
+	return keep_bytes(plan, elements * sizeof(float));
+}
+
+static float *
 keep_for_backward(struct plan *plan, size_t elements)
 {
 	return plan->model->train ? keep(plan, elements) : NULL;
 }
 
-static float *
-scratch(struct plan *plan, size_t elements)
+/* Bytes that nobody needs after the block, unless backward does. */
+static void *
+scratch_bytes(struct plan *plan, size_t bytes)
 {
-	float *at;
+	uint8_t *at;
 
 	if (plan->model->train)
-		return keep(plan, elements);
-	at = plan->scratch_base ? (float *)(plan->scratch_base + plan->scratch) : NULL;
-	plan->scratch += aligned(elements * sizeof(float));
+		return keep_bytes(plan, bytes);
+	at = plan->scratch_base ? plan->scratch_base + plan->scratch : NULL;
+	plan->scratch += aligned(bytes);
 	if (plan->scratch > plan->scratch_most)
 		plan->scratch_most = plan->scratch;
 	return at;
+}
+
+static float *
+scratch(struct plan *plan, size_t elements)
+{
+	return scratch_bytes(plan, elements * sizeof(float));
+}
+
+static int
+in_bf16(const struct plan *plan)
+{
+	return plan->model->precision == PRECISION_BF16;
+}
+
+/* What only products read. */
+static struct state
+product_input(struct plan *plan, size_t elements)
+{
+	if (in_bf16(plan))
+		return (struct state){ .b16 = scratch_bytes(plan, elements * sizeof(bf16)) };
+	return (struct state){ .f32 = scratch(plan, elements) };
 }
 
 static void
@@ -77,17 +105,26 @@ side_rows(const struct model *model, enum side side)
 	return (size_t)model->max * (size_t)(side == LANGUAGE ? model->cfg->max_tokens : model->cfg->objects);
 }
 
+static struct state
+keep_state(struct plan *plan, enum side side)
+{
+	size_t n = side_rows(plan->model, side) * (size_t)plan->model->cfg->hidden;
+	struct state out = { .f32 = keep(plan, n) };
+
+	if (in_bf16(plan))
+		out.b16 = keep_bytes(plan, n * sizeof(bf16));
+	return out;
+}
+
 /* Hidden states of a side. */
-static float *
+static struct state
 state(struct plan *plan, enum side side, enum slot slot)
 {
-	if (plan->model->train)
-		return keep(plan, side_rows(plan->model, side) * (size_t)plan->model->cfg->hidden);
-	return plan->slots[side][slot];
+	return plan->model->train ? keep_state(plan, side) : plan->slots[side][slot];
 }
 
 static void
-place_norm(struct plan *plan, struct norm_tape *t, float *out, size_t rows, size_t width)
+place_norm(struct plan *plan, struct norm_tape *t, struct state out, size_t rows, size_t width)
 {
 	t->out = out;
 	t->xhat = keep_for_backward(plan, rows * width);
@@ -102,9 +139,15 @@ place_attention(struct plan *plan, struct attention_tape *t, enum side query, en
 	size_t Nq = side_rows(plan->model, query), Nk = side_rows(plan->model, key);
 
 	t->q = scratch(plan, Nq * D);
-	t->k = scratch(plan, Nk * D);
-	t->v = scratch(plan, Nk * D);
-	t->context = scratch(plan, Nq * D);
+	if (plan->model->train) {
+		t->k = keep(plan, Nk * D);
+		t->v = keep(plan, Nk * D);
+	} else {
+		t->k = scratch(plan, Nk * 2 * D);
+		t->v = t->k ? t->k + D : NULL;
+	}
+	t->kv_stride = (int)(plan->model->train ? D : 2 * D);
+	t->context = product_input(plan, Nq * D);
 	t->stats = keep_for_backward(plan, Nq * (size_t)plan->model->cfg->heads * 2);
 	t->site = plan->site++;
 	place_norm(plan, &t->norm, state(plan, query, slot), Nq, D);
@@ -117,7 +160,7 @@ place_ffn(struct plan *plan, struct ffn_tape *t, enum side side)
 	size_t N = side_rows(plan->model, side);
 
 	t->pre = keep_for_backward(plan, N * (size_t)plan->model->cfg->ffn);
-	t->inter = scratch(plan, N * (size_t)plan->model->cfg->ffn);
+	t->inter = product_input(plan, N * (size_t)plan->model->cfg->ffn);
 	place_norm(plan, &t->norm, state(plan, side, INPUT), N, (size_t)plan->model->cfg->hidden);
 	end_block(plan);
 }
@@ -150,6 +193,17 @@ place_backward(struct plan *plan, struct backward_tape *t)
 }
 
 static void
+place_images(struct plan *plan, struct image_tape *t)
+{
+	size_t D = (size_t)plan->model->cfg->hidden;
+	size_t N = side_rows(plan->model, VISION) + (size_t)plan->model->cfg->objects;
+
+	t->x = keep(plan, N * D);
+	t->q = keep(plan, N * D);
+	t->kv = keep(plan, N * 2 * D);
+}
+
+static void
 place_all(struct plan *plan, struct tape *t)
 {
 	const struct config *cfg = plan->model->cfg;
@@ -158,18 +212,18 @@ place_all(struct plan *plan, struct tape *t)
 
 	if (!plan->model->train)
 		for (int slot = 0; slot < SLOTS; slot++) {
-			plan->slots[LANGUAGE][slot] = keep(plan, Nl * D);
-			plan->slots[VISION][slot] = keep(plan, Nv * D);
+			plan->slots[LANGUAGE][slot] = keep_state(plan, LANGUAGE);
+			plan->slots[VISION][slot] = keep_state(plan, VISION);
 		}
 	t->batch.shared = keep(plan, t->batch.n);
 	t->features = keep(plan, Nv * (size_t)cfg->features);
 	t->boxes = keep(plan, Nv * 4);
 
-	place_norm(plan, &t->embedding, scratch(plan, Nl * D), Nl, D);
+	place_norm(plan, &t->embedding, plain(scratch(plan, Nl * D)), Nl, D);
 	t->embedded = state(plan, LANGUAGE, INPUT);
 	end_block(plan);
-	place_norm(plan, &t->feature, scratch(plan, Nv * D), Nv, D);
-	place_norm(plan, &t->box, scratch(plan, Nv * D), Nv, D);
+	place_norm(plan, &t->feature, plain(scratch(plan, Nv * D)), Nv, D);
+	place_norm(plan, &t->box, plain(scratch(plan, Nv * D)), Nv, D);
 	t->seen = state(plan, VISION, INPUT);
 	t->seen_site = plan->site++;
 	end_block(plan);
@@ -195,10 +249,12 @@ place_all(struct plan *plan, struct tape *t)
 	t->cls = keep(plan, B * D);
 	t->pooled = keep(plan, B * D);
 	t->head_pre = keep_for_backward(plan, B * 2 * D);
-	place_norm(plan, &t->head, keep(plan, B * 2 * D), B, 2 * D);
+	place_norm(plan, &t->head, plain(keep(plan, B * 2 * D)), B, 2 * D);
 	t->logits = keep(plan, B * (size_t)cfg->answers_n);
 	if (plan->model->train)
 		place_backward(plan, &t->backward);
+	else
+		place_images(plan, &t->image);
 }
 
 /* The parts of the batch's description. */
@@ -227,10 +283,12 @@ tape_new(const struct model *model)
 	t->batch.host = calloc(t->batch.n, sizeof *t->batch.host);
 	if (t->batch.host)
 		describe(&t->batch, cfg, max);
+	t->image.off = calloc(max + 1, sizeof *t->image.off);
+	t->image.row = calloc(max * (size_t)cfg->objects, sizeof *t->image.row);
 	t->language = calloc((size_t)cfg->language + 1, sizeof *t->language);
 	t->vision = calloc((size_t)cfg->vision + 1, sizeof *t->vision);
 	t->cross = calloc((size_t)cfg->cross + 1, sizeof *t->cross);
-	if (!t->batch.host || !t->language || !t->vision || !t->cross) {
+	if (!t->batch.host || !t->image.off || !t->image.row || !t->language || !t->vision || !t->cross) {
 		tape_free(t);
 		return NULL;
 	}
@@ -246,6 +304,8 @@ tape_free(struct tape *t)
 	if (t->base)
 		unpoison(t->base, t->bytes);
 	free(t->batch.host);
+	free(t->image.off);
+	free(t->image.row);
 	free(t->language);
 	free(t->vision);
 	free(t->cross);
@@ -277,21 +337,34 @@ tape_last_cross(const struct tape *t, const struct config *cfg)
 	return last;
 }
 
+/* Whether a span has as many rows as the batch at hand has questions. */
+static int
+rows_as_questions(const struct model *model)
+{
+	return model->cfg->span_rows == model->tape->batch.host[0];
+}
+
 /*
  * Rows are places where the batch has as many questions; --compat then goes by the batch at hand, as the reference does, and else has
  * no mask. Without it, the size of all batches decides, and a short one has the mean.
  */
+int
+tape_spans_by_place(const struct model *model, const struct pass *pass)
+{
+	return model->cfg->adaptive && rows_as_questions(model) &&
+	       (pass->compat || model->cfg->span_rows == model->max);
+}
+
 static struct span
 span_of(const struct model *model, const struct pass *pass, const struct attention_use *use)
 {
 	const struct config *cfg = model->cfg;
-	int as_many = cfg->span_rows == use->queries.n;
 
 	if (!cfg->adaptive)
 		return (struct span){ 0 };
-	return (struct span){ .value = pass->compat && !as_many ? NULL : model->weights[use->p->span],
+	return (struct span){ .value = pass->compat && !rows_as_questions(model) ? NULL : model->weights[use->p->span],
 		              .rows = cfg->span_rows,
-		              .by_place = as_many && (pass->compat || cfg->span_rows == model->max),
+		              .by_place = tape_spans_by_place(model, pass),
 		              .length = use->of == LANGUAGE ? cfg->max_tokens : cfg->objects,
 		              .ramp = cfg->span_ramp };
 }
@@ -303,14 +376,15 @@ tape_attention(const struct model *model, const struct pass *pass, const struct 
 	const struct attention_tape *t = use->t;
 	int D = cfg->hidden;
 
-	return (struct attention){ .out = t->context,
+	return (struct attention){ .out = t->context.f32,
+		                   .out16 = t->context.b16,
 		                   .stats = t->stats,
 		                   .q = t->q,
 		                   .k = t->k,
 		                   .v = t->v,
 		                   .q_stride = D,
-		                   .k_stride = D,
-		                   .v_stride = D,
+		                   .k_stride = t->kv_stride,
+		                   .v_stride = t->kv_stride,
 		                   .out_stride = D,
 		                   .queries = use->queries,
 		                   .keys = use->keys,

@@ -4,6 +4,8 @@
  * While training every buffer has a place of its own, so that backward finds it; for answers alone (answers mode) a side's
  * hidden states take turns in three buffers and everything inside a block shares one scratch region. A pointer that only
  * backward reads is NULL in answers mode. Rows are those of the largest batch.
+ *
+ * Where products are in bf16, what they read is there in bf16: beside the float32 that a residual or backward reads, or alone.
  */
 #ifndef VQA_MODEL_TAPE_H
 #define VQA_MODEL_TAPE_H
@@ -13,25 +15,39 @@
 
 enum side { LANGUAGE, VISION };
 
+/* What a product reads: in float32, or in bf16, or in both. */
+struct state {
+	float *f32;
+	bf16 *b16;
+};
+
+/* Without a twin: a product rounds it itself. */
+static inline struct state
+plain(float *f32)
+{
+	return (struct state){ .f32 = f32 };
+}
+
 struct norm_tape {
-	float *out;    /* (N, D): the block's result */
-	float *xhat;   /* (N, D): normalised */
-	float *rstd;   /* (N) */
-	uint32_t site; /* of the dropout before it */
+	struct state out; /* (N, D): the block's result */
+	float *xhat;      /* (N, D): normalised */
+	float *rstd;      /* (N) */
+	uint32_t site;    /* of the dropout before it */
 };
 
 struct attention_tape {
-	float *q;       /* (Nq, D) */
-	float *k, *v;   /* (Nk, D) */
-	float *context; /* (Nq, D): probabilities times values */
-	float *stats;   /* (Nq, H, 2) */
-	uint32_t site;  /* of the dropout on the probabilities */
+	float *q;             /* (Nq, D) */
+	float *k, *v;         /* (Nk, D), row stride kv_stride */
+	int kv_stride;        /* D, or 2 D where one product makes both */
+	struct state context; /* (Nq, D): probabilities times values; one of both */
+	float *stats;         /* (Nq, H, 2) */
+	uint32_t site;        /* of the dropout on the probabilities */
 	struct norm_tape norm;
 };
 
 struct ffn_tape {
-	float *pre;   /* (N, F): before GELU */
-	float *inter; /* (N, F): after it */
+	float *pre;         /* (N, F): before GELU */
+	struct state inter; /* (N, F): after it; one of both */
 	struct norm_tape norm;
 };
 
@@ -44,6 +60,18 @@ struct cross_tape {
 	struct attention_tape language_cross, vision_cross; /* the same weights, both ways */
 	struct attention_tape language_self, vision_self;
 	struct ffn_tape language_ffn, vision_ffn;
+};
+
+/*
+ * Answers mode: what the vision stack and the first cross layer's products made of each image, once for all its questions, in rows
+ * of images. The first `objects` rows are for the image that came from the batch before, the others for the batch's new ones.
+ */
+struct image_tape {
+	float *x;  /* (N, D): the stack's result */
+	float *q;  /* (N, D): what vision asks */
+	float *kv; /* (N, 2 D): what it answers, keys and values */
+	int *off;  /* (max + 1) HOST: offsets of the new images */
+	int *row;  /* (Nv) HOST: where a row of a question's image lies */
 };
 
 /*
@@ -78,10 +106,11 @@ struct tape {
 	struct batch_tape batch;
 	float *features, *boxes;    /* (Nv, features), (Nv, 4) */
 	struct norm_tape embedding; /* site: of the dropout after it */
-	float *embedded;            /* (Nl, D): embedding after dropout, the language stack's input */
+	struct state embedded;      /* (Nl, D): embedding after dropout, the language stack's input */
 	struct norm_tape feature, box;
-	float *seen; /* (Nv, D): their average after dropout, the vision stack's input */
+	struct state seen; /* (Nv, D): their average after dropout, the vision stack's input */
 	uint32_t seen_site;
+	struct image_tape image;
 	struct layer_tape *language, *vision;
 	struct cross_tape *cross;
 	float *cls;      /* (B, D): [CLS] before the last self attention (at the end, where all is computed) */
@@ -117,19 +146,23 @@ struct attention_use {
 	const struct attention_param *p;
 	const struct attention_tape *t;
 	enum side side, of; /* of the queries, whose dropout is counted; of the keys */
-	const float *x, *y; /* the queries' hidden states, the keys' */
+	struct state x, y; /* the queries' hidden states, the keys' */
 	struct rows queries, keys;
+	const float *q, *kv; /* by rows of images, made already; NULL: products of x, of y */
 };
 
 /* All rows x of a side ask; all rows y of a side answer. */
 static inline struct attention_use
 attention_between(const struct rows rows[2], const struct attention_param *p, const struct attention_tape *t,
-                  enum side side, const float *x, enum side of, const float *y)
+                  enum side side, struct state x, enum side of, struct state y)
 {
 	return (struct attention_use){
 		.p = p, .t = t, .side = side, .of = of, .x = x, .y = y, .queries = rows[side], .keys = rows[of]
 	};
 }
+
+/* Whether a span has a row a place: then what becomes of an image goes by its question's place. */
+int tape_spans_by_place(const struct model *model, const struct pass *pass);
 
 /* What it asks of the backend; the gradients, probs, and out at backward are the caller's. */
 struct attention tape_attention(const struct model *model, const struct pass *pass, const struct attention_use *use);

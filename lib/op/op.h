@@ -17,6 +17,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "sys/err.h"
 
@@ -72,6 +73,21 @@ enum activation { ACT_NONE, ACT_GELU, ACT_TANH }; /* GELU is the erf form x/2 (1
  * else is float32 always.
  */
 enum precision { PRECISION_F32, PRECISION_BF16 };
+
+/* As options, headers and snapshots say it. */
+static inline const char *
+precision_name(enum precision precision)
+{
+	return precision == PRECISION_BF16 ? "bf16" : "f32";
+}
+
+/* 0, or -1 for another word. */
+static inline int
+precision_parse(enum precision *out, const char *name)
+{
+	*out = strcmp(name, "bf16") ? PRECISION_F32 : PRECISION_BF16;
+	return strcmp(name, precision_name(*out)) ? -1 : 0;
+}
 
 /*
  * Weights (O, I) and biases (O) of one layer, or of several with the same input below each other (sum of O, I), laid out
@@ -269,6 +285,7 @@ struct op {
 	void (*free)(void *);
 	void (*put)(void *dst, const void *host, size_t bytes);
 	void (*get)(void *host, const void *src, size_t bytes);
+	void (*copy)(void *dst, const void *src, size_t bytes); /* both backend memory, apart from each other */
 	void (*zero)(void *dst, size_t bytes);
 	/* NULL when there is no memory left, or the products of that precision cannot be had here (sync() tells). */
 	struct packed *(*pack)(const struct pack *);

@@ -182,6 +182,16 @@ file_unmap(uint8_t *base, size_t size)
 		munmap(base, size);
 }
 
+void
+file_forget(const void *data, size_t bytes)
+{
+	uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+	uintptr_t from = ((uintptr_t)data + page - 1) / page * page, to = ((uintptr_t)data + bytes) / page * page;
+
+	if (to > from)
+		madvise((void *)from, to - from, MADV_DONTNEED);
+}
+
 int
 file_nameless(struct err *err)
 {

@@ -30,6 +30,8 @@ int file_read(char **out, size_t *n, const char *path, size_t most, const char *
 /* A regular file's bytes, read-only, private; an empty file has none, *base NULL. */
 int file_map(uint8_t **base, size_t *size, const char *path, struct err *err);
 void file_unmap(uint8_t *base, size_t size);
+/* These bytes of a mapped file will not be read soon: they need not stay in memory. */
+void file_forget(const void *data, size_t bytes);
 /* A new file without a name, in TMPDIR or /tmp; its descriptor, or -1. */
 int file_nameless(struct err *err);
 

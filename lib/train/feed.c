@@ -52,7 +52,7 @@ differs(const char *what, const char *theirs, const char *ours, const char *path
 	return err_set(err, "%s: its run has %s %s, found %s; it goes on only with the same", path, what, theirs, ours);
 }
 
-/* The same seed, batch, dropout, compat and, in the middle of a stream, source as the snapshot's. */
+/* The same seed, batch, dropout, precision, compat and, in the middle of a stream, source as the snapshot's. */
 static int
 check_resumed(const struct feed *f, const char *source, struct err *err)
 {
@@ -71,6 +71,8 @@ check_resumed(const struct feed *f, const char *source, struct err *err)
 	snprintf(ours, sizeof ours, "%g", f->dropout);
 	if (f->run.dropout != f->dropout)
 		return differs("dropout", theirs, ours, path, err);
+	if (f->run.precision != f->precision)
+		return differs("precision", precision_name(f->run.precision), precision_name(f->precision), path, err);
 	if (f->run.compat != f->compat)
 		return differs("--compat", f->run.compat ? "on" : "off", f->compat ? "on" : "off", path, err);
 	if (f->run.taken && *f->run.source && *source && strcmp(f->run.source, source) != 0)
@@ -127,6 +129,7 @@ begin_stream(struct feed *f, int64_t *skip, struct err *err)
 		f->run = (struct run_state){ .batch = f->batch,
 			                     .seed = f->seed,
 			                     .dropout = f->dropout,
+			                     .precision = f->precision,
 			                     .compat = f->compat,
 			                     .first = left_out };
 	else if (go_on(f, source, left_out, skip, err))
@@ -156,6 +159,8 @@ send_header(struct feed *f, struct err *err)
 	rec_put_int(&f->out, "batch", f->run.batch);
 	rec_put_int(&f->out, "seed", (int64_t)f->run.seed);
 	rec_put_real(&f->out, "dropout", f->run.dropout);
+	rec_put_text(&f->out, "precision", precision_name(f->run.precision),
+	             strlen(precision_name(f->run.precision)));
 	rec_put_int(&f->out, "compat", f->run.compat);
 	rec_put_int(&f->out, "step", f->run.step);
 	rec_put_int(&f->out, "streams", f->run.streams);
@@ -187,7 +192,7 @@ feed_open(struct feed *f, int fd, attach_lost *lost, struct err *err)
 
 	if (check_stdout(fd, err) || check_batch(f, err) ||
 	    layerdrop_open(&f->layerdrop, &f->ckpt->config, f->draws, err) || watch_reader(fd, lost, err) ||
-	    begin_stream(f, &skip, err) || share_create(&f->share, f->ckpt, f->batch, f->op, err) ||
+	    begin_stream(f, &skip, err) || share_create(&f->share, f->ckpt, f->batch, f->precision, f->op, err) ||
 	    share_model(&f->share, &f->model, f->op, err) || owner_open(&f->owner, &f->share, f->run.step, lost, err) ||
 	    rec_create(&f->out, fd, "stdout", err) || send_header(f, err))
 		return -1;

@@ -15,6 +15,7 @@ struct feed {
 	struct checkpoint *ckpt;
 	const struct op *op;
 	int batch;
+	enum precision precision;
 	uint64_t seed;
 	double dropout;
 	int compat;

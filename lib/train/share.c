@@ -114,12 +114,12 @@ bind_all(struct share *share, struct err *err)
 }
 
 static size_t
-tape_bytes(const struct checkpoint *ckpt, int batch, const struct op *op, struct err *err)
+tape_bytes(const struct checkpoint *ckpt, int batch, enum precision precision, const struct op *op, struct err *err)
 {
 	struct model model;
 	size_t bytes;
 
-	if (model_open(&model, &ckpt->config, &ckpt->params, op, batch, 1, err))
+	if (model_open(&model, &ckpt->config, &ckpt->params, op, batch, 1, precision, err))
 		return 0;
 	bytes = model_tape_bytes(&model);
 	model_close(&model);
@@ -127,15 +127,17 @@ tape_bytes(const struct checkpoint *ckpt, int batch, const struct op *op, struct
 }
 
 int
-share_create(struct share *share, const struct checkpoint *ckpt, int batch, const struct op *op, struct err *err)
+share_create(struct share *share, const struct checkpoint *ckpt, int batch, enum precision precision,
+             const struct op *op, struct err *err)
 {
 	struct image layout[2] = { 0 };
 	uint8_t *headers[2] = { NULL, NULL };
-	size_t header_bytes[2], tape = tape_bytes(ckpt, batch, op, err);
+	size_t header_bytes[2], tape = tape_bytes(ckpt, batch, precision, op, err);
 	int bad;
 
 	*share = (struct share){ .fd = -1 };
 	share->plan.batch = (uint32_t)batch;
+	share->plan.precision = precision;
 	bad = !tape || make_plan(&share->plan, layout, headers, header_bytes, ckpt, tape, err);
 	if (!bad) {
 		share->fd = memfd_create("vqa", MFD_CLOEXEC | MFD_ALLOW_SEALING);
@@ -169,7 +171,7 @@ share_map(struct share *share, int fd, const struct share_plan *plan, struct err
 	*share = (struct share){ .fd = fd, .plan = *plan };
 	if (fstat(fd, &st) || (uint64_t)st.st_size != plan->size || !inside(plan, plan->weights, plan->weights_size) ||
 	    !inside(plan, plan->gradients, plan->gradients_size) || !inside(plan, plan->flags, 0) ||
-	    !inside(plan, plan->tape, 0) || !plan->batch || plan->batch > BATCH_MAX) {
+	    !inside(plan, plan->tape, 0) || !plan->batch || plan->batch > BATCH_MAX || plan->precision > PRECISION_BF16) {
 		err_set(err, "shared memory: its size is not what vqa-forward says");
 	} else if (!map(share, err) && !bind_all(share, err)) {
 		return 0;
@@ -181,7 +183,8 @@ share_map(struct share *share, int fd, const struct share_plan *plan, struct err
 int
 share_model(struct share *share, struct model *model, const struct op *op, struct err *err)
 {
-	if (model_open(model, &share->config, &share->params, op, (int)share->plan.batch, 1, err))
+	if (model_open(model, &share->config, &share->params, op, (int)share->plan.batch, 1,
+	               (enum precision)share->plan.precision, err))
 		return -1;
 	if (share->plan.tape + model_tape_bytes(model) > share->plan.size) {
 		model_close(model);

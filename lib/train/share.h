@@ -18,7 +18,7 @@
 /* Where the parts lie: what the owner tells a member. */
 struct share_plan {
 	uint64_t size, weights, weights_size, gradients, gradients_size, flags, tape;
-	uint32_t batch, pad;
+	uint32_t batch, precision; /* enum precision */
 };
 
 struct share {
@@ -31,8 +31,12 @@ struct share {
 	uint8_t *flags;               /* (params.n): enum gradient_flag */
 };
 
-/* The owner: make the memory for batches of up to `batch` questions and copy the checkpoint's weights into it. */
-int share_create(struct share *share, const struct checkpoint *ckpt, int batch, const struct op *op, struct err *err);
+/*
+ * The owner: make the memory for batches of up to `batch` questions, whose products are of that precision, and copy the
+ * checkpoint's weights into it.
+ */
+int share_create(struct share *share, const struct checkpoint *ckpt, int batch, enum precision precision,
+                 const struct op *op, struct err *err);
 /* A member: map what the owner handed out. Takes over fd. */
 int share_map(struct share *share, int fd, const struct share_plan *plan, struct err *err);
 /* A model whose weights, gradients and tape lie in the memory. */

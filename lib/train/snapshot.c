@@ -50,6 +50,16 @@ get_text(const json_t *json, const char *key, char *out, size_t size, struct err
 	return 0;
 }
 
+/* A snapshot that says nothing is from before there was a choice. */
+static int
+get_precision(const json_t *json, enum precision *out, struct err *err)
+{
+	const json_t *value = json_object_get(json, "precision");
+	const char *name = value ? json_string_value(value) : precision_name(PRECISION_F32);
+
+	return !name || precision_parse(out, name) ? err_set(err, "vqa.run: 'precision' is neither f32 nor bf16") : 0;
+}
+
 static int
 parse(struct run_state *run, const json_t *json, struct err *err)
 {
@@ -62,7 +72,8 @@ parse(struct run_state *run, const json_t *json, struct err *err)
 	    get_number(json, "taken", RUN_COUNT_MAX, &run->taken, err) ||
 	    get_number(json, "batch", BATCH_MAX, &run->batch, err) ||
 	    get_number(json, "seed", RUN_SEED_MAX, &seed, err) ||
-	    get_text(json, "source", run->source, sizeof run->source, err))
+	    get_text(json, "source", run->source, sizeof run->source, err) ||
+	    get_precision(json, &run->precision, err))
 		return -1;
 	if (!json_is_number(json_object_get(json, "dropout")))
 		return err_set(err, "vqa.run: 'dropout' is missing or no number");
@@ -93,10 +104,10 @@ static char *
 format(const struct run_state *run)
 {
 	json_t *json =
-		json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:b, s:s}", "id", run->id, "step",
+		json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:s, s:b, s:s}", "id", run->id, "step",
 	                  (json_int_t)run->step, "streams", (json_int_t)run->streams, "first", (json_int_t)run->first,
 	                  "taken", (json_int_t)run->taken, "batch", (json_int_t)run->batch, "seed",
-	                  (json_int_t)run->seed, "dropout", run->dropout, "compat", run->compat, "source", run->source);
+	                  (json_int_t)run->seed, "dropout", run->dropout, "precision", precision_name(run->precision), "compat", run->compat, "source", run->source);
 	char *text = json ? json_dumps(json, JSON_COMPACT) : NULL;
 
 	json_decref(json);

@@ -28,6 +28,7 @@ struct run_state {
 	int64_t batch;
 	uint64_t seed;
 	double dropout;
+	enum precision precision;
 	int compat;
 	char source[80]; /* of the stream that is not finished; "" unknown */
 };

@@ -12,6 +12,7 @@ const struct op vqa_op_table = {
 	.free = cpu_free,
 	.put = cpu_copy,
 	.get = cpu_copy,
+	.copy = cpu_copy,
 	.zero = cpu_zero,
 	.pack = cpu_pack,
 	.pack_free = cpu_pack_free,
