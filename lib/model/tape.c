@@ -215,7 +215,7 @@ place_all(struct plan *plan, struct tape *t)
 			plan->slots[LANGUAGE][slot] = keep_state(plan, LANGUAGE);
 			plan->slots[VISION][slot] = keep_state(plan, VISION);
 		}
-	t->batch.shared = keep(plan, t->batch.n);
+	t->batch.shared = keep_bytes(plan, t->batch.n * sizeof(int));
 	t->features = keep(plan, Nv * (size_t)cfg->features);
 	t->boxes = keep(plan, Nv * 4);
 

@@ -192,20 +192,18 @@ choose_layout(struct packed *p)
 	return 0;
 }
 
-/* from, (O, I) floats, into its columns of the layout, in its precision. */
+/* weight, (all O, I) floats, into the layout, in its precision. */
 static int
-copy_part(const struct packed *p, int part, const float *from)
+fill(const struct packed *p, const float *weight)
 {
-	dnnl_memory_desc_t source = describe_matrix(p->I, p->O, PRECISION_F32, 1), target;
+	dnnl_memory_desc_t source = describe_matrix(p->I, p->parts * p->O, PRECISION_F32, 1);
 	dnnl_primitive_desc_t planned = NULL;
 	dnnl_primitive_t primitive = NULL;
 	dnnl_memory_t in = NULL, out = NULL;
-	int bad = dnnl_memory_desc_init_submemory(&target, &p->layout, (dnnl_dims_t){ p->I, p->O },
-	                                          (dnnl_dims_t){ 0, (dnnl_dim_t)part * p->O }) != dnnl_success ||
-	          dnnl_reorder_primitive_desc_create(&planned, &source, engine(), &target, engine(), NULL) !=
+	int bad = dnnl_reorder_primitive_desc_create(&planned, &source, engine(), &p->layout, engine(), NULL) !=
 	                  dnnl_success ||
-	          dnnl_memory_create(&in, &source, engine(), (void *)(uintptr_t)from) != dnnl_success ||
-	          dnnl_memory_create(&out, &target, engine(), p->weight) != dnnl_success ||
+	          dnnl_memory_create(&in, &source, engine(), (void *)(uintptr_t)weight) != dnnl_success ||
+	          dnnl_memory_create(&out, &p->layout, engine(), p->weight) != dnnl_success ||
 	          dnnl_primitive_create(&primitive, planned) != dnnl_success ||
 	          dnnl_primitive_execute(primitive, here.stream, 2,
 	                                 (dnnl_exec_arg_t[]){ { DNNL_ARG_FROM, in }, { DNNL_ARG_TO, out } }) !=
@@ -216,6 +214,26 @@ copy_part(const struct packed *p, int part, const float *from)
 	dnnl_memory_destroy(in);
 	dnnl_memory_destroy(out);
 	return bad ? -1 : 0;
+}
+
+/* The parts below each other: all O rows. */
+static int
+fill_from_parts(const struct packed *p, const struct pack *from)
+{
+	size_t n = (size_t)p->O * (size_t)p->I;
+	float *all;
+	int bad;
+
+	if (p->parts == 1)
+		return fill(p, from->weight[0]);
+	all = cpu_alloc((size_t)p->parts * n * sizeof *all);
+	if (!all)
+		return -1;
+	for (int i = 0; i < p->parts; i++)
+		memcpy(all + (size_t)i * n, from->weight[i], n * sizeof *all);
+	bad = fill(p, all);
+	cpu_free(all);
+	return bad;
 }
 
 struct packed *
@@ -229,18 +247,12 @@ cpu_pack(const struct pack *from)
 	*p = (struct packed){ .parts = from->parts, .O = from->O, .I = from->I, .precision = from->precision };
 	bad = choose_layout(p);
 	if (!bad) {
-		size_t bytes = dnnl_memory_desc_get_size(&p->layout);
-
-		p->weight = cpu_alloc(bytes);
+		p->weight = cpu_alloc(dnnl_memory_desc_get_size(&p->layout));
 		p->bias = cpu_alloc((size_t)p->parts * (size_t)p->O * sizeof *p->bias);
-		bad = !p->weight || !p->bias;
-		if (!bad)
-			memset(p->weight, 0, bytes);
+		bad = !p->weight || !p->bias || fill_from_parts(p, from);
 	}
-	for (int i = 0; i < p->parts && !bad; i++) {
+	for (int i = 0; i < p->parts && !bad; i++)
 		memcpy(p->bias + (size_t)i * (size_t)p->O, from->bias[i], (size_t)p->O * sizeof *p->bias);
-		bad = copy_part(p, i, from->weight[i]);
-	}
 	if (bad) {
 		cpu_pack_free(p);
 		return NULL;
