@@ -15,7 +15,7 @@ for_case() {
 	set -o pipefail
 	case=$GOLDEN/$1
 	ckpt-import -n "$(setting heads)" "$case/weights.safetensors" start.safetensors
-	forward=(vqa-forward -b "$(setting batch)" --compat)
+	forward=(vqa-forward -b "$(setting batch)" -p "${PRECISION:-f32}" --compat)
 	[ "$(setting 'layerdrop_draws_in_call_order | length')" = 0 ] || {
 		setting layerdrop_draws_in_call_order >draws.json
 		forward+=(--draws draws.json)
@@ -117,6 +117,15 @@ steps() {
 @test "schedule: weights after one step; losses, norms, rates and weights of 11" {
 	steps schedule 1
 	steps schedule 11
+}
+
+@test "products in bf16: logits, loss, gradients" {
+	grep -qw avx512bw /proc/cpuinfo || skip 'this processor has no products in bf16'
+	export PRECISION=bf16
+	for name in softmax sparse adaptive adaptive-sparse; do
+		answers $name
+		gradients $name
+	done
 }
 
 # One, two or three threads: the same bytes, of answers, gradients and weights. 128 wide and at batch 8, so that the loops are divided; spans
