@@ -141,7 +141,8 @@ static void
 put_attention(struct rec_out *out, struct matrices *matrices, const struct collected *batch, int b)
 {
 	const struct asked *asked = &batch->asked[b];
-	int first = batch->batch.vision[b], regions = batch->batch.vision[b + 1] - first;
+	const int *at = &batch->batch.regions[batch->batch.image[b]];
+	int first = at[0], regions = at[1] - first;
 
 	if (asked->image_n)
 		rec_put_text(out, "image", batch->text + asked->image, asked->image_n);

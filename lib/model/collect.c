@@ -76,6 +76,8 @@ take_image(struct collector *c, struct err *err)
 	c->image = id;
 	c->image_n = image.id_n;
 	c->regions = image.n;
+	c->place = -1;
+	c->known = 0;
 	R = (size_t)image.n;
 	image_rec_features(&image, c->features);
 	memcpy(c->boxes, image.boxes, R * 4 * sizeof *c->boxes);
@@ -167,35 +169,46 @@ check_question(const struct collector *c, const struct question *q, struct err *
 	return 0;
 }
 
+/* The current image into the batch, if it is not there yet. */
+static void
+place_image(struct collector *c, struct batch *b)
+{
+	size_t at = (size_t)b->regions[b->images], R = (size_t)c->regions, F = (size_t)c->config->features;
+
+	if (c->place >= 0)
+		return;
+	memcpy(b->features + at * F, c->features, R * F * sizeof *b->features);
+	memcpy(b->boxes + at * 4, c->boxes, R * 4 * sizeof *b->boxes);
+	if (!b->images)
+		b->carried = c->known;
+	c->place = b->images++;
+	b->regions[b->images] = (int)(at + R);
+}
+
 static int
 take_question(struct collector *c, struct collected *to, struct err *err)
 {
 	const struct config *cfg = c->config;
 	struct batch *b = &to->batch;
 	struct question q;
-	int at_token, at_region;
+	int at_token;
 
 	if (question_read(c->in, &q, err) || check_question(c, &q, err))
 		return -1;
-	if (!b->n)
-		b->language[0] = b->vision[0] = 0;
 	at_token = b->language[b->n];
-	at_region = b->vision[b->n];
 	memcpy(b->tokens + at_token, q.tokens, (size_t)q.T * sizeof *b->tokens);
 	for (int i = 0; i < q.T; i++)
 		if (b->tokens[at_token + i] < 0 || b->tokens[at_token + i] >= cfg->vocabulary)
 			return rec_fault(c->in, err,
 			                 "question %lld: token %d is %d, expected 0 to %d, the vocabulary's",
 			                 (long long)q.id, i, b->tokens[at_token + i], cfg->vocabulary - 1);
-	memcpy(b->features + (size_t)at_region * (size_t)cfg->features, c->features,
-	       (size_t)c->regions * (size_t)cfg->features * sizeof(float));
-	memcpy(b->boxes + (size_t)at_region * 4, c->boxes, (size_t)c->regions * 4 * sizeof(float));
+	place_image(c, b);
 	if (c->labels ? add_targets(c, to, &q, err) : keep_asked(c, to, &q, err))
 		return -1;
 	to->ids[b->n] = q.id;
+	b->image[b->n] = c->place;
 	b->n++;
 	b->language[b->n] = at_token + q.T;
-	b->vision[b->n] = at_region + c->regions;
 	return 0;
 }
 
@@ -215,7 +228,9 @@ pass_on(struct collector *c, struct err *err)
 static int
 fill(struct collector *c, struct collected *to, int *ended, struct err *err)
 {
-	to->batch.n = 0;
+	to->batch.n = to->batch.images = 0;
+	c->known = c->place >= 0;
+	c->place = -1;
 	to->targets_n = 0;
 	to->text_n = 0;
 	while (to->batch.n < to->batch.max) {
@@ -279,7 +294,7 @@ collector_open(struct collector *c, struct rec_in *in, struct rec_out *out, cons
 {
 	size_t R = (size_t)config->objects;
 
-	*c = (struct collector){ .in = in, .out = out, .config = config, .labels = labels, .skip = skip };
+	*c = (struct collector){ .in = in, .out = out, .config = config, .labels = labels, .skip = skip, .place = -1 };
 	c->features = calloc(R * (size_t)config->features, sizeof *c->features);
 	c->boxes = calloc(R * 4, sizeof *c->boxes);
 	for (int i = 0; i < 2; i++) {

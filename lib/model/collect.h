@@ -56,6 +56,8 @@ struct collector {
 	size_t image_n;
 	float *features, *boxes;
 	int regions;
+	int place; /* its number in the batch that is filled, -1: no question has asked about it there */
+	int known; /* a question of the batch before has */
 };
 
 /* The header's words against the checkpoint's: vocabulary hash, tokens, features, objects, source. Both sides are named. */

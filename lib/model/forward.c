@@ -354,7 +354,8 @@ static struct state
 vision_side(struct run *run, const struct tape *t, const struct rows *questions)
 {
 	const struct config *cfg = run->model->cfg;
-	struct state x = stack(run, run->model->params->vision, t->vision, cfg->vision, VISION, see(run, t), "self-vision");
+	struct state x =
+		stack(run, run->model->params->vision, t->vision, cfg->vision, VISION, see(run, t), "self-vision");
 
 	if (run->once) {
 		keep_images(run, x);
@@ -387,7 +388,8 @@ take_images(struct run *run, const struct tape *t, const struct batch *batch)
 	const struct config *cfg = m->cfg;
 	const struct image_tape *image = &t->image;
 	size_t D = (size_t)cfg->hidden;
-	int known = batch->carried && m->image_row >= 0, rows = batch->regions[1], n = 0;
+	int known = batch->carried && m->image_row >= 0 && !run->sink /* whose matrices are wanted again */,
+	    rows = batch->regions[1], n = 0;
 
 	if (known && m->image_row > 0) {
 		size_t from = (size_t)m->image_row, count = (size_t)rows * D;

@@ -25,10 +25,9 @@ static void
 pack(struct load *l, const struct linear_param *parts, int n)
 {
 	const struct param *first = &l->model->params->list[parts[0].weight];
-	struct pack from = { .parts = n,
-		             .O = (int)rows_of(l, parts[0]),
-		             .I = (int)first->shape[1],
-		             .precision = l->model->precision };
+	struct pack from = {
+		.parts = n, .O = (int)rows_of(l, parts[0]), .I = (int)first->shape[1], .precision = l->model->precision
+	};
 
 	if (l->bad)
 		return;

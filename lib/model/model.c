@@ -14,9 +14,13 @@ model_open(struct model *model, const struct config *cfg, const struct params *p
 {
 	size_t n = (size_t)params->n;
 
-	*model = (struct model){
-		.cfg = cfg, .params = params, .op = op, .max = max, .train = train, .precision = precision, .image_row = -1
-	};
+	*model = (struct model){ .cfg = cfg,
+		                 .params = params,
+		                 .op = op,
+		                 .max = max,
+		                 .train = train,
+		                 .precision = precision,
+		                 .image_row = -1 };
 	if (!op->has(precision))
 		return err_set(err, "this processor has no products in bf16, which need AVX-512");
 	model->weights = calloc(n, sizeof *model->weights);
@@ -64,11 +68,13 @@ batch_alloc(struct batch *batch, const struct config *cfg, int max, struct err *
 
 	*batch = (struct batch){ .max = max };
 	batch->language = calloc(B + 1, sizeof *batch->language);
-	batch->vision = calloc(B + 1, sizeof *batch->vision);
+	batch->regions = calloc(B + 1, sizeof *batch->regions);
+	batch->image = calloc(B, sizeof *batch->image);
 	batch->tokens = calloc(B * (size_t)cfg->max_tokens, sizeof *batch->tokens);
 	batch->features = calloc(B * R * (size_t)cfg->features, sizeof *batch->features);
 	batch->boxes = calloc(B * R * 4, sizeof *batch->boxes);
-	if (!batch->language || !batch->vision || !batch->tokens || !batch->features || !batch->boxes) {
+	if (!batch->language || !batch->regions || !batch->image || !batch->tokens || !batch->features ||
+	    !batch->boxes) {
 		batch_release(batch);
 		return err_set(err, "out of memory for a batch of %d questions", max);
 	}
@@ -79,7 +85,8 @@ void
 batch_release(struct batch *batch)
 {
 	free(batch->language);
-	free(batch->vision);
+	free(batch->regions);
+	free(batch->image);
 	free(batch->tokens);
 	free(batch->features);
 	free(batch->boxes);

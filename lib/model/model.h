@@ -15,14 +15,20 @@
 #include "model/params.h"
 #include "op/op.h"
 
-/* A batch in host memory; question b has tokens language[b] … language[b+1]-1 and regions vision[b] … vision[b+1]-1. */
+/*
+ * A batch in host memory: question b has tokens language[b] … language[b+1]-1 and asks about image[b], and image i has rows
+ * regions[i] … regions[i+1]-1 of features and boxes. Questions that follow each other about one image share it.
+ */
 struct batch {
-	int n;
-	int *language, *vision; /* (largest batch + 1): offsets */
-	int32_t *tokens;        /* (Nl) */
-	float *features;        /* (Nv, config.features) */
-	float *boxes;           /* (Nv, 4) */
-	int max;                /* questions that it has room for */
+	int n, images;
+	int carried;   /* the first image is the last one of the batch before */
+	int *language; /* (max + 1): offsets */
+	int *regions;  /* (max + 1): offsets */
+	int *image;    /* (max) */
+	int32_t *tokens;
+	float *features; /* (regions, config.features) */
+	float *boxes;    /* (regions, 4) */
+	int max;         /* questions that it has room for, each with its own image */
 };
 
 int batch_alloc(struct batch *batch, const struct config *cfg, int max, struct err *err);
@@ -47,12 +53,12 @@ struct model {
 	/* (params.n) backend memory. NULL for what is packed: that of a layer, or of several whose first it is, by the first's weight. */
 	const float **weights;
 	struct packed **packed; /* (params.n) */
-	float **gradients;     /* (params.n) backend memory; NULL when there is no backward */
+	float **gradients;      /* (params.n) backend memory; NULL when there is no backward */
 	struct tape *tape;
 	int max; /* largest batch */
 	int train;
 	int image_row; /* where the last batch left the results of its last image (model/tape.h); -1: nowhere */
-	float *probs; /* one attention's matrices of a whole batch, made when first asked for */
+	float *probs;  /* one attention's matrices of a whole batch, made when first asked for */
 };
 
 enum gradient_flag { GRADIENT_NONE, GRADIENT_ZERO, GRADIENT_SET };

@@ -146,7 +146,7 @@ struct attention_use {
 	const struct attention_param *p;
 	const struct attention_tape *t;
 	enum side side, of; /* of the queries, whose dropout is counted; of the keys */
-	struct state x, y; /* the queries' hidden states, the keys' */
+	struct state x, y;  /* the queries' hidden states, the keys' */
 	struct rows queries, keys;
 	const float *q, *kv; /* by rows of images, made already; NULL: products of x, of y */
 };
