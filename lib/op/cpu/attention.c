@@ -1,20 +1,22 @@
 /*
- * Attention, a (place, head) at a time: scores, probabilities and their dropout never leave a thread's scratch. Backward
- * computes the probabilities again from the scores and a row's stats.
+ * Attention, a (place, head) at a time, a block of queries after the other: scores, probabilities and their dropout never leave a
+ * thread's scratch. Backward computes the probabilities again from the scores and a row's stats.
  *
- * Scratch is laid out so that the inner loops run over consecutive elements: keys (and values) transposed to (W, K), K the
- * keys rounded up to whole vectors.
+ * In scratch keys are padded to K, a multiple of LANES, and a head's width to V, so that every product is of whole vectors.
  */
 #include <float.h>
 
 #include "op/cpu/cpu.h"
+
+/* Queries of a block: with 36 keys its matrices stay in the first two levels of cache. */
+enum { BLOCK = 64 };
 
 /* One (place, head). */
 struct part {
 	const struct attention *a;
 	int place, head;
 	int q0, k0, Tq, Tk; /* first row and rows of queries and keys */
-	int K;              /* Tk rounded up to LANES */
+	int K, V;           /* Tk and W rounded up to LANES */
 	float scale;        /* 1/sqrt(W) */
 };
 
@@ -22,6 +24,12 @@ struct part {
 struct share {
 	double alpha, span;
 };
+
+static int
+padded(int n)
+{
+	return (n + LANES - 1) / LANES * LANES;
+}
 
 static struct part
 part_of(const struct attention *a, int index)
@@ -31,183 +39,175 @@ part_of(const struct attention *a, int index)
 
 	p.Tq = a->queries.off[b + 1] - p.q0;
 	p.Tk = a->keys.off[b + 1] - p.k0;
-	p.K = (p.Tk + LANES - 1) / LANES * LANES;
+	p.K = padded(p.Tk);
+	p.V = padded(a->W);
 	p.scale = 1 / sqrtf((float)a->W);
 	return p;
 }
 
-static const float *
-row_of(const float *base, int stride, int row, const struct part *p)
+/* Where the head's part of a row begins. */
+static size_t
+at(const struct part *p, int stride, int row)
 {
-	return base + (size_t)row * (size_t)stride + (size_t)p->head * (size_t)p->a->W;
+	return (size_t)row * (size_t)stride + (size_t)p->head * (size_t)p->a->W;
 }
 
-/* out (W, K) = the part's rows of x (Tk, W) transposed, zeros at the end */
-static void
-transpose(float *out, const float *x, int stride, const struct part *p)
+typedef float four __attribute__((vector_size(4 * sizeof(float)), aligned(sizeof(float)), may_alias));
+typedef int32_t which __attribute__((vector_size(4 * sizeof(int32_t))));
+
+/* Four rows of four become columns: out's rows are `stride` apart. */
+static inline __attribute__((always_inline)) void
+transpose_four(float *out, int stride, const float *const in[4], int w)
+{
+	const four a = *(const four *)(in[0] + w), b = *(const four *)(in[1] + w);
+	const four c = *(const four *)(in[2] + w), d = *(const four *)(in[3] + w);
+	const four ab_low = __builtin_shuffle(a, b, (which){ 0, 4, 1, 5 });
+	const four ab_high = __builtin_shuffle(a, b, (which){ 2, 6, 3, 7 });
+	const four cd_low = __builtin_shuffle(c, d, (which){ 0, 4, 1, 5 });
+	const four cd_high = __builtin_shuffle(c, d, (which){ 2, 6, 3, 7 });
+
+	*(four *)(out + w * stride) = __builtin_shuffle(ab_low, cd_low, (which){ 0, 1, 4, 5 });
+	*(four *)(out + (w + 1) * stride) = __builtin_shuffle(ab_low, cd_low, (which){ 2, 3, 6, 7 });
+	*(four *)(out + (w + 2) * stride) = __builtin_shuffle(ab_high, cd_high, (which){ 0, 1, 4, 5 });
+	*(four *)(out + (w + 3) * stride) = __builtin_shuffle(ab_high, cd_high, (which){ 2, 3, 6, 7 });
+}
+
+/* out (W, K) = x (n, W) transposed, zeros at the end */
+VECTOR static void
+transpose(float *restrict out, int K, const float *restrict x, int stride, int n, int W)
+{
+	int j, w;
+
+	for (j = 0; j + 4 <= n; j += 4) {
+		const float *const rows[4] = { x + (size_t)j * (size_t)stride, x + (size_t)(j + 1) * (size_t)stride,
+			                       x + (size_t)(j + 2) * (size_t)stride,
+			                       x + (size_t)(j + 3) * (size_t)stride };
+
+		for (w = 0; w + 4 <= W; w += 4)
+			transpose_four(out + j, K, rows, w);
+		for (; w < W; w++)
+			for (int r = 0; r < 4; r++)
+				out[w * K + j + r] = rows[r][w];
+	}
+	for (; j < n; j++)
+		for (w = 0; w < W; w++)
+			out[w * K + j] = x[(size_t)j * (size_t)stride + (size_t)w];
+	for (w = 0; w < W; w++)
+		for (j = n; j < K; j++)
+			out[w * K + j] = 0;
+}
+
+/* A head's rows as the right side of a product: in place where its width is whole vectors, else copied to `room` (n, V). */
+struct right {
+	const float *at;
+	int stride;
+};
+
+static struct right
+right_of(const float *x, int stride, int n, const struct part *p, float *room)
 {
 	int W = p->a->W;
 
-	for (int j = 0; j < p->Tk; j++) {
-		const float *row = row_of(x, stride, p->k0 + j, p);
-
-		for (int w = 0; w < W; w++)
-			out[w * p->K + j] = row[w];
+	if (W == p->V)
+		return (struct right){ x, stride };
+	for (int j = 0; j < n; j++) {
+		memcpy(room + j * p->V, x + (size_t)j * (size_t)stride, (size_t)W * sizeof *room);
+		memset(room + j * p->V + W, 0, (size_t)(p->V - W) * sizeof *room);
 	}
-	for (int w = 0; w < W; w++)
-		for (int j = p->Tk; j < p->K; j++)
-			out[w * p->K + j] = 0;
+	return (struct right){ room, p->V };
 }
 
-/* out (K) = x (W) times columns (W, K), times scale */
-VECTOR static void
-times_columns(float *restrict out, const float *x, const float *columns, int W, int K, float scale)
-{
-	for (int j = 0; j < K; j += LANES) {
-		float sum[LANES] = { 0 };
-
-		for (int w = 0; w < W; w++)
-			for (int l = 0; l < LANES; l++)
-				sum[l] += x[w] * columns[w * K + j + l];
-		for (int l = 0; l < LANES; l++)
-			out[j + l] = sum[l] * scale;
-	}
-}
-
-/* y (W) += factor x (W) */
-VECTOR static void
-add_scaled(float *restrict y, const float *x, float factor, int W)
-{
-	for (int w = 0; w < W; w++)
-		y[w] += factor * x[w];
-}
-
-VECTOR static void
-softmax(float *x, int n, float max, float *inverse)
-{
-	float lane[LANES] = { 0 }, sum = 0;
-	int i;
-
-	for (i = 0; i + LANES <= n; i += LANES)
-		for (int l = 0; l < LANES; l++) {
-			x[i + l] = exp_f32(x[i + l] - max);
-			lane[l] += x[i + l];
-		}
-	for (; i < n; i++) {
-		x[i] = exp_f32(x[i] - max);
-		lane[i % LANES] += x[i];
-	}
-	for (int l = 0; l < LANES; l++)
-		sum += lane[l];
-	*inverse = 1 / sum;
-	for (i = 0; i < n; i++)
-		x[i] *= *inverse;
-}
-
-/* Scores x (Tk) become probabilities; row gets entmax's in double. stats (2), if not NULL: written, or read when warm. */
+/* From a product's rows (n, V) to the head's place, W wide. */
 static void
-probabilities(float *x, struct entmax_row *row, const struct part *p, float *stats, int warm)
+put_rows(float *out, int stride, const float *rows, int n, const struct part *p)
 {
-	const struct attention *a = p->a;
-	float max = -FLT_MAX, inverse;
-	double tau = warm ? (double)stats[0] : 0;
-
-	if (a->kind == ATT_SOFTMAX) {
-		for (int j = 0; j < p->Tk; j++)
-			max = x[j] > max ? x[j] : max;
-		softmax(x, p->Tk, max, &inverse);
-		if (stats && !warm) {
-			stats[0] = max;
-			stats[1] = inverse;
-		}
-		return;
-	}
-	inverse = (float)cpu_entmax(row, x, p->Tk, (double)a->alpha[p->head], &tau, warm);
-	for (int j = 0; j < p->Tk; j++)
-		x[j] = (float)row->p[j];
-	if (stats && !warm) {
-		stats[0] = (float)tau;
-		stats[1] = inverse;
-	}
+	for (int j = 0; j < n; j++)
+		memcpy(out + (size_t)j * (size_t)stride, rows + j * p->V, (size_t)p->a->W * sizeof *out);
 }
 
+/* --- Probabilities of a block: rows of K. */
+
+/* Where a row's stats are; NULL if there are none. */
 static float *
 stats_of(const struct part *p, int i)
 {
 	return p->a->stats ? p->a->stats + ((size_t)(p->q0 + i) * (size_t)p->a->H + (size_t)p->head) * 2 : NULL;
 }
 
-/* The part's value of its span. */
-static float
-span_value(const struct part *p)
+/* In place. stats (2), where not NULL, of row r at r step: max and 1/sum, written, or read if known. What is beyond Tk becomes 0. */
+VECTOR static void
+softmax(float *x, int rows, int K, int Tk, float *stats, int step, int known)
 {
-	const struct span *span = &p->a->span;
-	double sum = 0;
+	for (int r = 0; r < rows; r++, x += K) {
+		float most[LANES], lane[LANES] = { 0 }, max = -FLT_MAX, inverse = 0;
 
-	if (span->by_place)
-		return span->value[p->place * p->a->H + p->head];
-	for (int row = 0; row < span->rows; row++)
-		sum += (double)span->value[row * p->a->H + p->head];
-	return (float)(sum / span->rows);
+		for (int j = Tk; j < K; j++)
+			x[j] = -FLT_MAX;
+		if (known) {
+			max = stats[r * step];
+			inverse = stats[r * step + 1];
+		} else {
+			for (int l = 0; l < LANES; l++)
+				most[l] = x[l];
+			for (int j = LANES; j < K; j += LANES)
+				for (int l = 0; l < LANES; l++)
+					most[l] = x[j + l] > most[l] ? x[j + l] : most[l];
+			for (int l = 0; l < LANES; l++)
+				max = most[l] > max ? most[l] : max;
+		}
+		for (int j = 0; j < K; j += LANES)
+			for (int l = 0; l < LANES; l++) {
+				x[j + l] = exp_f32(x[j + l] - max);
+				lane[l] += x[j + l];
+			}
+		if (!known) {
+			float sum = 0;
+
+			for (int l = 0; l < LANES; l++)
+				sum += lane[l];
+			inverse = 1 / sum;
+			if (stats) {
+				stats[r * step] = max;
+				stats[r * step + 1] = inverse;
+			}
+		}
+		for (int j = 0; j < K; j++)
+			x[j] *= inverse;
+	}
 }
 
-/* mask (Tk) written; moves (Tk), if not NULL, written: 1 where the mask moves with the value, else 0. */
+/* One row of entmax; row gets it in double. */
 static void
-make_mask(float *mask, float *moves, const struct part *p)
+entmax(float *x, struct entmax_row *row, const struct part *p, float *stats, int known)
 {
-	const struct span *span = &p->a->span;
-	float v;
+	double tau = known ? (double)stats[0] : 0;
+	float inverse = (float)cpu_entmax(row, x, p->Tk, (double)p->a->alpha[p->head], &tau, known);
 
-	if (!span->value) {
-		for (int j = 0; j < p->Tk; j++)
-			mask[j] = 1;
-		return;
-	}
-	v = span_value(p);
-	for (int j = 0; j < p->Tk; j++) {
-		float m = ((float)(j - (span->length - 1)) + v * (float)span->length) / (float)span->ramp + 1;
-
-		mask[j] = m < 0 ? 0 : m > 1 ? 1 : m;
-		if (moves)
-			moves[j] = m > 0 && m < 1;
+	for (int j = 0; j < p->Tk; j++)
+		x[j] = (float)row->p[j];
+	if (stats && !known) {
+		stats[0] = (float)tau;
+		stats[1] = inverse;
 	}
 }
 
-static const double SPAN_EPS = 1e-8; /* reference: models/adaptive_span.py */
-
-/* out (n) = mask x / (sum + eps); returns what was divided by. out may be x. */
-static double
-apply_mask(float *out, const float *x, const float *mask, int n)
-{
-	double sum = SPAN_EPS;
-
-	for (int j = 0; j < n; j++) {
-		out[j] = x[j] * mask[j];
-		sum += (double)out[j];
-	}
-	for (int j = 0; j < n; j++)
-		out[j] = (float)((double)out[j] / sum);
-	return sum;
-}
-
-/*
- * Back through apply_mask: d (n), the gradient by mask x / sum, becomes the one by x; dmask (n), the one by the mask, is added to.
- * In double, since a small sum raises what is left of a difference.
- */
+/* x (rows, K) = the block's scores, of queries from `first` on */
 static void
-mask_backward(float *d, float *dmask, const float *x, const float *mask, double sum, int n)
+scores(float *x, const struct part *p, int first, int rows, const float *keys)
 {
-	double dot = 0;
+	const struct attention *a = p->a;
 
-	for (int j = 0; j < n; j++)
-		dot += (double)d[j] * (double)x[j] * (double)mask[j];
-	dot /= sum;
-	for (int j = 0; j < n; j++) {
-		double by_product = ((double)d[j] - dot) / sum;
-
-		dmask[j] += (float)(by_product * (double)x[j]);
-		d[j] = (float)(by_product * (double)mask[j]);
-	}
+	cpu_tiled(&(struct tiled){ .c = x,
+	                           .a = a->q + at(p, a->q_stride, p->q0 + first),
+	                           .b = keys,
+	                           .c_row = p->K,
+	                           .a_row = a->q_stride,
+	                           .a_column = 1,
+	                           .b_row = p->K,
+	                           .M = rows,
+	                           .N = p->K,
+	                           .K = a->W,
+	                           .scale = p->scale });
 }
 
 static uint32_t
@@ -216,37 +216,63 @@ drop_row(const struct part *p, int i)
 	return (uint32_t)(p->place * p->a->H + p->head) * p->a->drop.stride + (uint32_t)i;
 }
 
+/* --- Forward. */
+
+/* x (rows, K) V, to the block's rows of the result. */
+static void
+context(const struct part *p, int first, int rows, const float *x, struct right values, float *room)
+{
+	const struct attention *a = p->a;
+	size_t to = at(p, a->out_stride, p->q0 + first);
+
+	cpu_tiled(&(struct tiled){ .c = room,
+	                           .a = x,
+	                           .b = values.at,
+	                           .c_row = p->V,
+	                           .a_row = p->K,
+	                           .a_column = 1,
+	                           .b_row = values.stride,
+	                           .M = rows,
+	                           .N = p->V,
+	                           .K = p->Tk,
+	                           .scale = 1 });
+	if (a->out)
+		put_rows(a->out + to, a->out_stride, room, rows, p);
+	for (int i = 0; a->out16 && i < rows; i++)
+		cpu_narrow(a->out16 + to + (size_t)i * (size_t)a->out_stride, room + i * p->V, (size_t)a->W);
+}
+
 static void
 forward(const struct part *p, float *probs)
 {
 	const struct attention *a = p->a;
-	size_t W = (size_t)a->W, K = (size_t)p->K;
-	float *keys = cpu_scratch(W * K + 2 * K + W), *x = keys + W * K, *mask = x + K, *own = mask + K;
-	struct entmax_row row;
+	size_t W = (size_t)a->W, K = (size_t)p->K, V = (size_t)p->V;
+	float *keys = cpu_scratch(W * K + (size_t)p->Tk * V + BLOCK * (K + V) + 2 * K);
+	float *room = keys + W * K, *x = room + (size_t)p->Tk * V, *out = x + BLOCK * K, *mask = out + BLOCK * V;
+	struct right values;
 
 	if (!keys)
 		return;
-	transpose(keys, a->k, a->k_stride, p);
+	transpose(keys, p->K, a->k + at(p, a->k_stride, p->k0), a->k_stride, p->Tk, a->W);
+	values = right_of(a->v + at(p, a->v_stride, p->k0), a->v_stride, p->Tk, p, room);
 	if (a->span.length)
-		make_mask(mask, NULL, p);
-	for (int i = 0; i < p->Tq; i++) {
-		size_t at = (size_t)(p->q0 + i) * (size_t)a->out_stride + (size_t)p->head * W;
-		float *out = a->out ? a->out + at : own;
+		cpu_span_mask(mask, mask + K, &a->span, a->H, p->place, p->head, p->Tk);
+	for (int first = 0; first < p->Tq; first += BLOCK) {
+		int rows = p->Tq - first < BLOCK ? p->Tq - first : BLOCK;
+		struct entmax_row row;
 
-		times_columns(x, row_of(a->q, a->q_stride, p->q0 + i, p), keys, a->W, p->K, p->scale);
-		probabilities(x, &row, p, stats_of(p, i), 0);
-		if (a->span.length)
-			apply_mask(x, x, mask, p->Tk);
-		if (probs)
-			memcpy(probs + (size_t)i * (size_t)p->Tk, x, (size_t)p->Tk * sizeof *x);
+		scores(x, p, first, rows, keys);
+		if (a->kind == ATT_SOFTMAX)
+			softmax(x, rows, p->K, p->Tk, stats_of(p, first), 2 * a->H, 0);
+		for (int i = 0; i < rows && a->kind == ATT_ENTMAX; i++)
+			entmax(x + i * p->K, &row, p, stats_of(p, first + i), 0);
+		for (int i = 0; i < rows && a->span.length; i++)
+			cpu_span_apply(x + i * p->K, x + i * p->K, mask, p->Tk);
+		for (int i = 0; i < rows && probs; i++)
+			memcpy(probs + (size_t)(first + i) * (size_t)p->Tk, x + i * p->K, (size_t)p->Tk * sizeof *x);
 		if (a->drop.p > 0)
-			cpu_drop(x, p->Tk, &a->drop, drop_row(p, i));
-		memset(out, 0, W * sizeof *out);
-		for (int j = 0; j < p->Tk; j++)
-			if (x[j] != 0)
-				add_scaled(out, row_of(a->v, a->v_stride, p->k0 + j, p), x[j], a->W);
-		if (a->out16)
-			cpu_narrow(a->out16 + at, out, W);
+			cpu_drop_rows(x, p->K, rows, p->Tk, &a->drop, drop_row(p, first));
+		context(p, first, rows, x, values, out);
 	}
 }
 
@@ -254,18 +280,18 @@ forward(const struct part *p, float *probs)
 static size_t
 probs_offset(const struct attention *a, const struct part *p)
 {
-	size_t at = 0;
+	size_t offset = 0;
 
 	for (int b = 0; b < p->place; b++)
-		at += (size_t)a->H * (size_t)(a->queries.off[b + 1] - a->queries.off[b]) *
-		      (size_t)(a->keys.off[b + 1] - a->keys.off[b]);
-	return at + (size_t)p->head * (size_t)p->Tq * (size_t)p->Tk;
+		offset += (size_t)a->H * (size_t)(a->queries.off[b + 1] - a->queries.off[b]) *
+		          (size_t)(a->keys.off[b + 1] - a->keys.off[b]);
+	return offset + (size_t)p->head * (size_t)p->Tq * (size_t)p->Tk;
 }
 
 void
 cpu_attention(const struct attention *a)
 {
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for schedule(dynamic, 8)
 	for (int index = 0; index < a->queries.n * a->H; index++) {
 		struct part p = part_of(a, index);
 
@@ -273,19 +299,152 @@ cpu_attention(const struct attention *a)
 	}
 }
 
-/* d (Tk), the gradient by the probabilities, becomes the one by the scores; the row's share of dalpha comes back. */
-static double
-scores_backward(const struct part *p, float *d, const float *x, const struct entmax_row *row)
-{
-	float dot = 0;
+/* --- Backward. */
 
-	if (p->a->kind == ATT_ENTMAX)
-		return cpu_entmax_backward(d, d, row, p->Tk, (double)p->a->alpha[p->head]);
-	for (int j = 0; j < p->Tk; j++)
-		dot += d[j] * x[j];
-	for (int j = 0; j < p->Tk; j++)
+/* Scratch of one (place, head). */
+struct work {
+	float *keys, *values;                 /* (W, K): transposed */
+	float *key_room, *q_room, *dout_room; /* for what right_of copies */
+	float *x, *y, *factor,
+		*d;          /* (BLOCK, K): probabilities, after the span, what dropout makes of them, gradients */
+	float *dq, *dk, *dv; /* (BLOCK, V), (Tk, V), (Tk, V) */
+	float *mask, *moves, *dmask; /* (K) */
+};
+
+static int
+work_room(struct work *w, const struct part *p)
+{
+	size_t W = (size_t)p->a->W, K = (size_t)p->K, V = (size_t)p->V, Tk = (size_t)p->Tk;
+	const struct {
+		float **to;
+		size_t n;
+	} list[] = { { &w->keys, W * K },
+		     { &w->values, W * K },
+		     { &w->key_room, Tk * V },
+		     { &w->q_room, BLOCK * V },
+		     { &w->dout_room, BLOCK * V },
+		     { &w->x, BLOCK * K },
+		     { &w->y, BLOCK * K },
+		     { &w->factor, BLOCK * K },
+		     { &w->d, BLOCK * K },
+		     { &w->dq, BLOCK * V },
+		     { &w->dk, Tk * V },
+		     { &w->dv, Tk * V },
+		     { &w->mask, K },
+		     { &w->moves, K },
+		     { &w->dmask, K } };
+	size_t total = 0;
+	float *base;
+
+	for (size_t i = 0; i < sizeof list / sizeof *list; i++)
+		total += list[i].n;
+	base = cpu_scratch(total);
+	for (size_t i = 0; i < sizeof list / sizeof *list && base; base += list[i++].n)
+		*list[i].to = base;
+	return base ? 0 : -1;
+}
+
+/* d (K), the gradient by softmax's x, becomes the one by its scores. */
+VECTOR static void
+softmax_backward(float *d, const float *x, int K)
+{
+	float lane[LANES] = { 0 }, dot = 0;
+
+	for (int j = 0; j < K; j += LANES)
+		for (int l = 0; l < LANES; l++)
+			lane[l] += d[j + l] * x[j + l];
+	for (int l = 0; l < LANES; l++)
+		dot += lane[l];
+	for (int j = 0; j < K; j++)
 		d[j] = x[j] * (d[j] - dot);
-	return 0;
+}
+
+VECTOR static void
+times_both(float *y, float *d, const float *factor, int n)
+{
+	for (int i = 0; i < n; i++) {
+		y[i] *= factor[i];
+		d[i] *= factor[i];
+	}
+}
+
+/*
+ * Of a block, from its scores, x, and the gradient by what came out of the dropout, d: y = what came out, d = the gradient by
+ * the scores. Returns the block's share of alpha's.
+ */
+static double
+block_backward(const struct work *w, const struct part *p, int first, int rows)
+{
+	const struct attention *a = p->a;
+	double alpha = 0;
+
+	if (a->kind == ATT_SOFTMAX)
+		softmax(w->x, rows, p->K, p->Tk, stats_of(p, first), 2 * a->H, 1);
+	for (int i = 0; i < rows * p->K && a->drop.p > 0; i++)
+		w->factor[i] = 1;
+	if (a->drop.p > 0)
+		cpu_drop_rows(w->factor, p->K, rows, p->Tk, &a->drop, drop_row(p, first));
+	for (int i = 0; i < rows; i++) {
+		float *x = w->x + i * p->K, *y = w->y + i * p->K, *d = w->d + i * p->K;
+		struct entmax_row row;
+		double sum = 1;
+
+		if (a->kind == ATT_ENTMAX)
+			entmax(x, &row, p, stats_of(p, first + i), 1);
+		if (a->span.length)
+			sum = cpu_span_apply(y, x, w->mask, p->Tk);
+		else
+			memcpy(y, x, (size_t)p->K * sizeof *y);
+		if (a->drop.p > 0)
+			times_both(y, d, w->factor + i * p->K, p->K);
+		if (a->span.length)
+			cpu_span_backward(d, w->dmask, x, w->mask, sum, p->Tk);
+		if (a->kind == ATT_ENTMAX)
+			alpha += cpu_entmax_backward(d, d, &row, p->Tk, (double)a->alpha[p->head]);
+		else
+			softmax_backward(d, x, p->K);
+	}
+	return alpha;
+}
+
+/* The products that end a block: its dq, and what it adds to dk and dv. */
+static void
+block_products(const struct work *w, const struct attention_backward *g, const struct part *p, int first, int rows,
+               struct right keys)
+{
+	const struct attention *a = p->a;
+	size_t q = at(p, a->q_stride, p->q0 + first), out = at(p, a->out_stride, p->q0 + first);
+	struct right queries = right_of(a->q + q, a->q_stride, rows, p, w->q_room);
+	struct right dout = right_of(g->dout + out, a->out_stride, rows, p, w->dout_room);
+	struct tiled t = { .c = w->dq,
+		           .a = w->d,
+		           .b = keys.at,
+		           .c_row = p->V,
+		           .a_row = p->K,
+		           .a_column = 1,
+		           .b_row = keys.stride,
+		           .M = rows,
+		           .N = p->V,
+		           .K = p->Tk,
+		           .scale = p->scale };
+
+	cpu_tiled(&t);
+	put_rows(g->dq + q, a->q_stride, w->dq, rows, p);
+	t.c = w->dk;
+	t.b = queries.at;
+	t.b_row = queries.stride;
+	t.a_row = 1;
+	t.a_column = p->K;
+	t.M = p->Tk;
+	t.K = rows;
+	t.add = first > 0;
+	cpu_tiled(&t);
+	t.c = w->dv;
+	t.a = w->y;
+	t.b = dout.at;
+	t.b_row = dout.stride;
+	t.scale = 1;
+	cpu_tiled(&t);
 }
 
 /* The rows' gradients, and this (place, head)'s share of its head's parameters'. */
@@ -293,60 +452,46 @@ static struct share
 backward(const struct attention_backward *g, const struct part *p)
 {
 	const struct attention *a = p->a;
-	size_t W = (size_t)a->W, K = (size_t)p->K;
-	float *keys = cpu_scratch(2 * W * K + 7 * K), *values = keys + W * K;
-	float *x = values + W * K, *d = x + K, *factor = d + K;
-	float *mask = factor + K, *moves = mask + K, *dmask = moves + K, *masked = dmask + K;
-	float *y = a->span.length ? masked : x; /* what goes into the dropout */
-	double sum = 1;
-	struct entmax_row row;
+	size_t k = at(p, a->k_stride, p->k0), v = at(p, a->v_stride, p->k0);
+	struct right keys;
 	struct share share = { 0 };
+	struct work w;
 
-	if (!keys)
+	if (work_room(&w, p))
 		return share;
-	transpose(keys, a->k, a->k_stride, p);
-	transpose(values, a->v, a->v_stride, p);
+	transpose(w.keys, p->K, a->k + k, a->k_stride, p->Tk, a->W);
+	transpose(w.values, p->K, a->v + v, a->v_stride, p->Tk, a->W);
+	keys = right_of(a->k + k, a->k_stride, p->Tk, p, w.key_room);
 	if (a->span.length)
-		make_mask(mask, moves, p);
-	memset(dmask, 0, K * sizeof *dmask);
-	for (int j = 0; j < p->Tk; j++) {
-		memset(g->dk + (size_t)(p->k0 + j) * (size_t)a->k_stride + (size_t)p->head * W, 0, W * sizeof *g->dk);
-		memset(g->dv + (size_t)(p->k0 + j) * (size_t)a->v_stride + (size_t)p->head * W, 0, W * sizeof *g->dv);
-	}
-	for (int i = 0; i < p->Tq; i++) {
-		const float *q = row_of(a->q, a->q_stride, p->q0 + i, p);
-		const float *dout = row_of(g->dout, a->out_stride, p->q0 + i, p);
-		float *dq = g->dq + (size_t)(p->q0 + i) * (size_t)a->q_stride + (size_t)p->head * W;
+		cpu_span_mask(w.mask, w.moves, &a->span, a->H, p->place, p->head, p->Tk);
+	memset(w.dmask, 0, (size_t)p->Tk * sizeof *w.dmask);
+	for (int first = 0; first < p->Tq; first += BLOCK) {
+		int rows = p->Tq - first < BLOCK ? p->Tq - first : BLOCK;
 
-		times_columns(x, q, keys, a->W, p->K, p->scale);
-		probabilities(x, &row, p, stats_of(p, i), 1);
-		if (a->span.length)
-			sum = apply_mask(y, x, mask, p->Tk);
-		times_columns(d, dout, values, a->W, p->K, 1);
-		for (int j = 0; j < p->Tk; j++)
-			factor[j] = 1;
-		if (a->drop.p > 0)
-			cpu_drop(factor, p->Tk, &a->drop, drop_row(p, i));
-		for (int j = 0; j < p->Tk; j++) {
-			if (y[j] * factor[j] != 0)
-				add_scaled(g->dv + (size_t)(p->k0 + j) * (size_t)a->v_stride + (size_t)p->head * W,
-				           dout, y[j] * factor[j], a->W);
-			d[j] *= factor[j];
-		}
-		if (a->span.length)
-			mask_backward(d, dmask, x, mask, sum, p->Tk);
-		share.alpha += scores_backward(p, d, x, &row);
-		memset(dq, 0, W * sizeof *dq);
-		for (int j = 0; j < p->Tk; j++) {
-			if (d[j] == 0)
-				continue;
-			add_scaled(dq, row_of(a->k, a->k_stride, p->k0 + j, p), d[j] * p->scale, a->W);
-			add_scaled(g->dk + (size_t)(p->k0 + j) * (size_t)a->k_stride + (size_t)p->head * W, q,
-			           d[j] * p->scale, a->W);
-		}
+		scores(w.x, p, first, rows, w.keys);
+		cpu_tiled(&(struct tiled){ .c = w.d,
+		                           .a = g->dout + at(p, a->out_stride, p->q0 + first),
+		                           .b = w.values,
+		                           .c_row = p->K,
+		                           .a_row = a->out_stride,
+		                           .a_column = 1,
+		                           .b_row = p->K,
+		                           .M = rows,
+		                           .N = p->K,
+		                           .K = a->W,
+		                           .scale = 1 });
+		share.alpha += block_backward(&w, p, first, rows);
+		block_products(&w, g, p, first, rows, keys);
 	}
+	/* A place without queries gives its keys nothing. */
+	if (!p->Tq) {
+		memset(w.dk, 0, (size_t)p->Tk * (size_t)p->V * sizeof *w.dk);
+		memset(w.dv, 0, (size_t)p->Tk * (size_t)p->V * sizeof *w.dv);
+	}
+	put_rows(g->dk + k, a->k_stride, w.dk, p->Tk, p);
+	put_rows(g->dv + v, a->v_stride, w.dv, p->Tk, p);
 	for (int j = 0; j < p->Tk && a->span.value; j++)
-		share.span += (double)(dmask[j] * moves[j]) * a->span.length / a->span.ramp;
+		share.span += (double)(w.dmask[j] * w.moves[j]) * a->span.length / a->span.ramp;
 	return share;
 }
 
@@ -396,7 +541,7 @@ cpu_attention_backward(const struct attention_backward *g)
 		cpu_fault("out of memory for the gradients by alphas and spans");
 		return;
 	}
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for schedule(dynamic, 8)
 	for (int index = 0; index < parts; index++) {
 		struct part p = part_of(a, index);
 

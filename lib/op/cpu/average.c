@@ -1,51 +1,7 @@
 /*
- * The average of two, or one alone, through dropout; and dropout itself, which all that drop use.
+ * The average of two, or one alone, through dropout.
  */
 #include "op/cpu/cpu.h"
-#include "sys/philox.h"
-
-enum { BLOCKS = 16, DRAWS = 4 * BLOCKS };
-
-/* DRAWS numbers of a row, from column 4 `first` on: BLOCKS counters of philox4x32 (sys/philox.h) side by side. */
-VECTOR static void
-draw(uint32_t out[DRAWS], const struct dropout *drop, uint32_t row, uint32_t first)
-{
-	uint32_t c[4][BLOCKS], k0 = (uint32_t)drop->seed, k1 = (uint32_t)(drop->seed >> 32);
-
-	for (uint32_t b = 0; b < BLOCKS; b++) {
-		c[0][b] = drop->step;
-		c[1][b] = drop->site;
-		c[2][b] = row;
-		c[3][b] = first + b;
-	}
-	for (int round = 0; round < PHILOX_ROUNDS; round++)
-		for (int b = 0; b < BLOCKS; b++)
-			philox_round(&c[0][b], &c[1][b], &c[2][b], &c[3][b], k0 + (uint32_t)round * PHILOX_W0,
-			             k1 + (uint32_t)round * PHILOX_W1);
-	for (int b = 0; b < BLOCKS; b++)
-		for (int lane = 0; lane < 4; lane++)
-			out[4 * b + lane] = c[lane][b];
-}
-
-VECTOR static void
-keep(float *x, const uint32_t *drawn, int n, uint32_t bound, float scale)
-{
-	for (int i = 0; i < n; i++)
-		x[i] *= drawn[i] >= bound ? scale : 0;
-}
-
-void
-cpu_drop(float *x, int n, const struct dropout *drop, uint32_t row)
-{
-	const uint32_t bound = (uint32_t)ceil((double)drop->p * 4294967296.0);
-
-	for (int i = 0; i < n; i += DRAWS) {
-		uint32_t drawn[DRAWS];
-
-		draw(drawn, drop, row, (uint32_t)i / 4);
-		keep(x + i, drawn, n - i < DRAWS ? n - i : DRAWS, bound, 1 / (1 - drop->p));
-	}
-}
 
 VECTOR static void
 row_average(float *out, const float *a, const float *b, int D)

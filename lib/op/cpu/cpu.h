@@ -70,6 +70,29 @@ void cpu_narrow(bf16 *out, const float *x, size_t n);
 /* Keep or drop the elements of a row: x times 0 or 1/(1 - p). */
 void cpu_drop(float *x, int n, const struct dropout *drop, uint32_t row);
 
+/* The same for rows first, first + 1, … of n elements. stride >= n is a multiple of four, and what is between n and the next such is touched, too. */
+void cpu_drop_rows(float *x, int stride, int rows, int n, const struct dropout *drop, uint32_t first);
+
+/* c (M, N) = scale a b, or added to c if add. a (M, K) may be a transpose; b (K, N); N is a multiple of LANES. */
+struct tiled {
+	float *c;
+	const float *a, *b;
+	int c_row, a_row, a_column, b_row; /* strides */
+	int M, N, K;
+	int add;
+	float scale;
+};
+void cpu_tiled(const struct tiled *);
+
+/*
+ * The mask (keys) of a span for one head of a place; moves (keys): 1 where it moves with the span's value, else 0.
+ * Applied: out (n) = mask x / (sum of it + 1e-8); returns what was divided by. out may be x.
+ * Backward: d (n), the gradient by out, becomes the one by x; dmask (n), the one by the mask, is added to.
+ */
+void cpu_span_mask(float *mask, float *moves, const struct span *span, int heads, int place, int head, int keys);
+double cpu_span_apply(float *out, const float *x, const float *mask, int n);
+void cpu_span_backward(float *d, float *dmask, const float *x, const float *mask, double sum, int n);
+
 /* A row of entmax in double; d rounded up to a multiple of 8 is written. */
 struct entmax_row {
 	double p[ENTMAX_KEYS];       /* the probabilities */
@@ -117,6 +140,29 @@ exp_f32(float x)
 	p = p * r + 5.0000001201e-1f;
 	p = p * r * r + r + 1;
 	return x < -87.0f ? 0 : p * scale.f;
+}
+
+/* log(x), x > 0 and normal: 2 artanh((m-1)/(m+1)) of the mantissa in [sqrt 1/2, sqrt 2), within 3 ulp of its terms. */
+static inline float
+log_f32(float x)
+{
+	const union {
+		float f;
+		uint32_t u;
+	} u = { .f = x };
+	/* The exponent as a whole number, from the bits of the mantissa's lower bound on. */
+	const int32_t e = (int32_t)(u.u - 0x3f3504f3) >> 23;
+	const union {
+		uint32_t u;
+		float f;
+	} m = { .u = u.u - ((uint32_t)e << 23) };
+	const float s = (m.f - 1) / (m.f + 1), q = s * s;
+	float p = 1.0f / 9;
+
+	p = p * q + 1.0f / 7;
+	p = p * q + 1.0f / 5;
+	p = p * q + 1.0f / 3;
+	return 2 * s * (p * q + 1) + (float)e * 0.69314718f;
 }
 
 /* Adding 1.5 2^52 leaves a double's nearest whole number in its low bits: integers and doubles meet without a conversion. */
