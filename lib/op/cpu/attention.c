@@ -2,10 +2,9 @@
  * Attention, a (place, head) at a time, a block of queries after the other: scores, probabilities and their dropout never leave a
  * thread's scratch. Backward computes the probabilities again from the scores and a row's stats.
  *
- * In scratch keys are padded to K, a multiple of LANES, and a head's width to V, so that every product is of whole vectors.
+ * A block's matrices are (Tk, Q): keys one below the other, a query in each lane, Q the block's queries rounded up to LANES. So
+ * maximum, sum and Newton's steps of a query stay in its lane. A head's width is padded to V, so that every product is of whole vectors.
  */
-#include <float.h>
-
 #include "op/cpu/cpu.h"
 
 /* Queries of a block: with 36 keys its matrices stay in the first two levels of cache. */
@@ -16,7 +15,7 @@ struct part {
 	const struct attention *a;
 	int place, head;
 	int q0, k0, Tq, Tk; /* first row and rows of queries and keys */
-	int K, V;           /* Tk and W rounded up to LANES */
+	int V;              /* W rounded up to LANES */
 	float scale;        /* 1/sqrt(W) */
 };
 
@@ -39,7 +38,6 @@ part_of(const struct attention *a, int index)
 
 	p.Tq = a->queries.off[b + 1] - p.q0;
 	p.Tk = a->keys.off[b + 1] - p.k0;
-	p.K = padded(p.Tk);
 	p.V = padded(a->W);
 	p.scale = 1 / sqrtf((float)a->W);
 	return p;
@@ -72,9 +70,9 @@ transpose_four(float *out, int stride, const float *const in[4], int w)
 	*(four *)(out + (w + 3) * stride) = __builtin_shuffle(ab_high, cd_high, (which){ 2, 3, 6, 7 });
 }
 
-/* out (W, K) = x (n, W) transposed, zeros at the end */
+/* out (W, Q) = x (n, W) transposed, zeros at the end */
 VECTOR static void
-transpose(float *restrict out, int K, const float *restrict x, int stride, int n, int W)
+transpose(float *restrict out, int Q, const float *restrict x, int stride, int n, int W)
 {
 	int j, w;
 
@@ -84,17 +82,17 @@ transpose(float *restrict out, int K, const float *restrict x, int stride, int n
 			                       x + (size_t)(j + 3) * (size_t)stride };
 
 		for (w = 0; w + 4 <= W; w += 4)
-			transpose_four(out + j, K, rows, w);
+			transpose_four(out + j, Q, rows, w);
 		for (; w < W; w++)
 			for (int r = 0; r < 4; r++)
-				out[w * K + j + r] = rows[r][w];
+				out[w * Q + j + r] = rows[r][w];
 	}
 	for (; j < n; j++)
 		for (w = 0; w < W; w++)
-			out[w * K + j] = x[(size_t)j * (size_t)stride + (size_t)w];
+			out[w * Q + j] = x[(size_t)j * (size_t)stride + (size_t)w];
 	for (w = 0; w < W; w++)
-		for (j = n; j < K; j++)
-			out[w * K + j] = 0;
+		for (j = n; j < Q; j++)
+			out[w * Q + j] = 0;
 }
 
 /* A head's rows as the right side of a product: in place where its width is whole vectors, else copied to `room` (n, V). */
@@ -125,154 +123,291 @@ put_rows(float *out, int stride, const float *rows, int n, const struct part *p)
 		memcpy(out + (size_t)j * (size_t)stride, rows + j * p->V, (size_t)p->a->W * sizeof *out);
 }
 
-/* --- Probabilities of a block: rows of K. */
+/* --- A block: queries [first, first + rows). */
 
-/* Where a row's stats are; NULL if there are none. */
-static float *
-stats_of(const struct part *p, int i)
-{
-	return p->a->stats ? p->a->stats + ((size_t)(p->q0 + i) * (size_t)p->a->H + (size_t)p->head) * 2 : NULL;
-}
+struct block {
+	const struct part *p;
+	int first, rows, Q;
+	struct entmax *entmax;       /* entmax only */
+	const float *mask;           /* (Tk): a span's */
+	float *factor_rows, *factor; /* (rows, padded Tk), (Tk, Q): what dropout multiplies with */
+};
 
-/* In place. stats (2), where not NULL, of row r at r step: max and 1/sum, written, or read if known. What is beyond Tk becomes 0. */
-VECTOR static void
-softmax(float *x, int rows, int K, int Tk, float *stats, int step, int known)
-{
-	for (int r = 0; r < rows; r++, x += K) {
-		float most[LANES], lane[LANES] = { 0 }, max = -FLT_MAX, inverse = 0;
-
-		for (int j = Tk; j < K; j++)
-			x[j] = -FLT_MAX;
-		if (known) {
-			max = stats[r * step];
-			inverse = stats[r * step + 1];
-		} else {
-			for (int l = 0; l < LANES; l++)
-				most[l] = x[l];
-			for (int j = LANES; j < K; j += LANES)
-				for (int l = 0; l < LANES; l++)
-					most[l] = x[j + l] > most[l] ? x[j + l] : most[l];
-			for (int l = 0; l < LANES; l++)
-				max = most[l] > max ? most[l] : max;
-		}
-		for (int j = 0; j < K; j += LANES)
-			for (int l = 0; l < LANES; l++) {
-				x[j + l] = exp_f32(x[j + l] - max);
-				lane[l] += x[j + l];
-			}
-		if (!known) {
-			float sum = 0;
-
-			for (int l = 0; l < LANES; l++)
-				sum += lane[l];
-			inverse = 1 / sum;
-			if (stats) {
-				stats[r * step] = max;
-				stats[r * step + 1] = inverse;
-			}
-		}
-		for (int j = 0; j < K; j++)
-			x[j] *= inverse;
-	}
-}
-
-/* One row of entmax; row gets it in double. */
+/* x (Tk, Q) = rows of keys (or values) times the block's own, transposed (W, Q), times scale */
 static void
-entmax(float *x, struct entmax_row *row, const struct part *p, float *stats, int known)
+by_keys(float *x, const struct block *b, const float *keys, int stride, const float *own, float scale)
 {
-	double tau = known ? (double)stats[0] : 0;
-	float inverse = (float)cpu_entmax(row, x, p->Tk, (double)p->a->alpha[p->head], &tau, known);
-
-	for (int j = 0; j < p->Tk; j++)
-		x[j] = (float)row->p[j];
-	if (stats && !known) {
-		stats[0] = (float)tau;
-		stats[1] = inverse;
-	}
-}
-
-/* x (rows, K) = the block's scores, of queries from `first` on */
-static void
-scores(float *x, const struct part *p, int first, int rows, const float *keys)
-{
-	const struct attention *a = p->a;
-
 	cpu_tiled(&(struct tiled){ .c = x,
-	                           .a = a->q + at(p, a->q_stride, p->q0 + first),
-	                           .b = keys,
-	                           .c_row = p->K,
-	                           .a_row = a->q_stride,
+	                           .a = keys,
+	                           .b = own,
+	                           .c_row = b->Q,
+	                           .a_row = stride,
 	                           .a_column = 1,
-	                           .b_row = p->K,
-	                           .M = rows,
-	                           .N = p->K,
-	                           .K = a->W,
-	                           .scale = p->scale });
+	                           .b_row = b->Q,
+	                           .M = b->p->Tk,
+	                           .N = b->Q,
+	                           .K = b->p->a->W,
+	                           .scale = scale });
 }
 
-static uint32_t
-drop_row(const struct part *p, int i)
+/* out (rows, V) = x (Tk, Q) transposed times rows of keys (or values) */
+static void
+over_keys(float *out, const struct block *b, const float *x, struct right keys, float scale)
 {
-	return (uint32_t)(p->place * p->a->H + p->head) * p->a->drop.stride + (uint32_t)i;
+	cpu_tiled(&(struct tiled){ .c = out,
+	                           .a = x,
+	                           .b = keys.at,
+	                           .c_row = b->p->V,
+	                           .a_row = 1,
+	                           .a_column = b->Q,
+	                           .b_row = keys.stride,
+	                           .M = b->rows,
+	                           .N = b->p->V,
+	                           .K = b->p->Tk,
+	                           .scale = scale });
+}
+
+/* out (Tk, V) = x (Tk, Q) times the block's own rows; added to what is there */
+static void
+over_queries(float *out, const struct block *b, const float *x, struct right own, float scale)
+{
+	cpu_tiled(&(struct tiled){ .c = out,
+	                           .a = x,
+	                           .b = own.at,
+	                           .c_row = b->p->V,
+	                           .a_row = b->Q,
+	                           .a_column = 1,
+	                           .b_row = own.stride,
+	                           .M = b->p->Tk,
+	                           .N = b->p->V,
+	                           .K = b->rows,
+	                           .add = 1,
+	                           .scale = scale });
+}
+
+/* Where a query's stats are; NULL if there are none. */
+static float *
+stats_of(const struct block *b, int i)
+{
+	const struct attention *a = b->p->a;
+
+	return a->stats ? a->stats + ((size_t)(b->p->q0 + b->first + i) * (size_t)a->H + (size_t)b->p->head) * 2 : NULL;
+}
+
+/* LANES columns of x in place; max and inverse of each lane are made, or known. */
+VECTOR static void
+softmax(float *x, int stride, int keys, float max[LANES], float inverse[LANES], int known)
+{
+	float sum[LANES] = { 0 };
+
+	for (int l = 0; l < LANES && !known; l++)
+		max[l] = x[l];
+	for (int j = 1; j < keys && !known; j++)
+		for (int l = 0; l < LANES; l++)
+			max[l] = x[j * stride + l] > max[l] ? x[j * stride + l] : max[l];
+	for (int j = 0; j < keys; j++)
+		for (int l = 0; l < LANES; l++) {
+			x[j * stride + l] = exp_f32(x[j * stride + l] - max[l]);
+			sum[l] += x[j * stride + l];
+		}
+	for (int l = 0; l < LANES && !known; l++)
+		inverse[l] = 1 / sum[l];
+	for (int j = 0; j < keys; j++)
+		for (int l = 0; l < LANES; l++)
+			x[j * stride + l] *= inverse[l];
+}
+
+VECTOR static void
+take_p(float *x, int stride, int keys, const double *p)
+{
+	for (int j = 0; j < keys; j++)
+		for (int l = 0; l < LANES; l++)
+			x[j * stride + l] = (float)p[j * LANES + l];
+}
+
+/* Scores of queries [i, i + LANES) of the block become probabilities; their stats are written, or known. */
+static void
+probabilities(const struct block *b, float *x, int i, int known)
+{
+	const struct part *p = b->p;
+	float first[LANES] = { 0 }, second[LANES] = { 0 };
+	int lanes = b->rows - i < LANES ? b->rows - i : LANES;
+
+	for (int l = 0; l < lanes && known; l++) {
+		first[l] = stats_of(b, i + l)[0];
+		second[l] = stats_of(b, i + l)[1];
+	}
+	if (p->a->kind == ATT_SOFTMAX) {
+		softmax(x, b->Q, p->Tk, first, second, known);
+	} else {
+		for (int l = 0; l < LANES; l++)
+			b->entmax->tau[l] = known && l < lanes ? (double)first[l] : -1;
+		cpu_entmax(b->entmax, x, b->Q, p->Tk, (double)p->a->alpha[p->head], known);
+		take_p(x, b->Q, p->Tk, b->entmax->p);
+		for (int l = 0; l < LANES; l++) {
+			first[l] = (float)b->entmax->tau[l];
+			second[l] = (float)b->entmax->inverse[l];
+		}
+	}
+	for (int l = 0; l < lanes && !known && p->a->stats; l++) {
+		stats_of(b, i + l)[0] = first[l];
+		stats_of(b, i + l)[1] = second[l];
+	}
+}
+
+/* factor (Tk, Q): 0 or 1/(1 - p). */
+static void
+draw_factors(const struct block *b)
+{
+	const struct part *p = b->p;
+	int K = padded(p->Tk);
+	uint32_t row = (uint32_t)(p->place * p->a->H + p->head) * p->a->drop.stride + (uint32_t)b->first;
+
+	for (int i = 0; i < b->rows * K; i++)
+		b->factor_rows[i] = 1;
+	cpu_drop_rows(b->factor_rows, K, b->rows, p->Tk, &p->a->drop, row);
+	transpose(b->factor, b->Q, b->factor_rows, K, b->rows, p->Tk);
+}
+
+VECTOR static void
+times(float *x, const float *factor, int n)
+{
+	for (int i = 0; i < n; i++)
+		x[i] *= factor[i];
+}
+
+/* Scratch, handed out a piece after the other; a first round without memory only counts. */
+struct room {
+	float *base;
+	size_t used;
+};
+
+static float *
+take(struct room *room, size_t n)
+{
+	float *out = room->base ? room->base + room->used : NULL;
+
+	room->used += (n + LANES - 1) / LANES * LANES;
+	return out;
+}
+
+static double *
+take_doubles(struct room *room, size_t n)
+{
+	return (double *)(void *)take(room, 2 * n);
+}
+
+/* What forward and backward both need. */
+static void
+take_block(struct room *room, struct block *b, struct entmax *entmax, const struct part *p)
+{
+	size_t Tk = (size_t)p->Tk;
+
+	if (p->a->kind == ATT_ENTMAX) {
+		entmax->x32 = take(room, Tk * LANES);
+		entmax->x = take_doubles(room, Tk * LANES);
+		entmax->p = take_doubles(room, Tk * LANES);
+		entmax->g = take_doubles(room, Tk * LANES);
+		entmax->p_log_p = take_doubles(room, Tk * LANES);
+	}
+	if (p->a->drop.p > 0) {
+		b->factor_rows = take(room, BLOCK * (size_t)padded(p->Tk));
+		b->factor = take(room, Tk * BLOCK);
+	}
+	b->p = p;
+	b->entmax = entmax;
+}
+
+static void
+begin_block(struct block *b, int first)
+{
+	b->first = first;
+	b->rows = b->p->Tq - first < BLOCK ? b->p->Tq - first : BLOCK;
+	b->Q = padded(b->rows);
 }
 
 /* --- Forward. */
 
-/* x (rows, K) V, to the block's rows of the result. */
-static void
-context(const struct part *p, int first, int rows, const float *x, struct right values, float *room)
-{
-	const struct attention *a = p->a;
-	size_t to = at(p, a->out_stride, p->q0 + first);
+struct forward {
+	struct block block;
+	struct entmax entmax;
+	float *queries;     /* (W, Q): transposed */
+	float *value_room;  /* for what right_of copies */
+	float *x, *context; /* (Tk, Q), (BLOCK, V) */
+	float *mask, *moves;
+};
 
-	cpu_tiled(&(struct tiled){ .c = room,
-	                           .a = x,
-	                           .b = values.at,
-	                           .c_row = p->V,
-	                           .a_row = p->K,
-	                           .a_column = 1,
-	                           .b_row = values.stride,
-	                           .M = rows,
-	                           .N = p->V,
-	                           .K = p->Tk,
-	                           .scale = 1 });
+static void
+take_forward(struct room *room, struct forward *f, const struct part *p)
+{
+	take_block(room, &f->block, &f->entmax, p);
+	f->queries = take(room, (size_t)p->a->W * BLOCK);
+	f->value_room = take(room, (size_t)p->Tk * (size_t)p->V);
+	f->x = take(room, (size_t)p->Tk * BLOCK);
+	f->context = take(room, BLOCK * (size_t)p->V);
+	f->mask = take(room, (size_t)p->Tk);
+	f->moves = take(room, (size_t)p->Tk);
+}
+
+/* The block's probabilities as (rows, Tk). */
+static void
+put_probs(float *out, const struct block *b, const float *x)
+{
+	for (int i = 0; i < b->rows; i++)
+		for (int j = 0; j < b->p->Tk; j++)
+			out[(size_t)i * (size_t)b->p->Tk + (size_t)j] = x[j * b->Q + i];
+}
+
+static void
+put_context(const struct forward *f)
+{
+	const struct block *b = &f->block;
+	const struct attention *a = b->p->a;
+	size_t to = at(b->p, a->out_stride, b->p->q0 + b->first);
+
 	if (a->out)
-		put_rows(a->out + to, a->out_stride, room, rows, p);
-	for (int i = 0; a->out16 && i < rows; i++)
-		cpu_narrow(a->out16 + to + (size_t)i * (size_t)a->out_stride, room + i * p->V, (size_t)a->W);
+		put_rows(a->out + to, a->out_stride, f->context, b->rows, b->p);
+	for (int i = 0; a->out16 && i < b->rows; i++)
+		cpu_narrow(a->out16 + to + (size_t)i * (size_t)a->out_stride, f->context + i * b->p->V, (size_t)a->W);
 }
 
 static void
 forward(const struct part *p, float *probs)
 {
 	const struct attention *a = p->a;
-	size_t W = (size_t)a->W, K = (size_t)p->K, V = (size_t)p->V;
-	float *keys = cpu_scratch(W * K + (size_t)p->Tk * V + BLOCK * (K + V) + 2 * K);
-	float *room = keys + W * K, *x = room + (size_t)p->Tk * V, *out = x + BLOCK * K, *mask = out + BLOCK * V;
+	struct forward f;
+	struct room room = { 0 };
 	struct right values;
 
-	if (!keys)
+	take_forward(&room, &f, p);
+	room = (struct room){ .base = cpu_scratch(room.used) };
+	if (!room.base)
 		return;
-	transpose(keys, p->K, a->k + at(p, a->k_stride, p->k0), a->k_stride, p->Tk, a->W);
-	values = right_of(a->v + at(p, a->v_stride, p->k0), a->v_stride, p->Tk, p, room);
+	take_forward(&room, &f, p);
+	values = right_of(a->v + at(p, a->v_stride, p->k0), a->v_stride, p->Tk, p, f.value_room);
 	if (a->span.length)
-		cpu_span_mask(mask, mask + K, &a->span, a->H, p->place, p->head, p->Tk);
+		cpu_span_mask(f.mask, f.moves, &a->span, a->H, p->place, p->head, p->Tk);
 	for (int first = 0; first < p->Tq; first += BLOCK) {
-		int rows = p->Tq - first < BLOCK ? p->Tq - first : BLOCK;
-		struct entmax_row row;
+		struct block *b = &f.block;
 
-		scores(x, p, first, rows, keys);
-		if (a->kind == ATT_SOFTMAX)
-			softmax(x, rows, p->K, p->Tk, stats_of(p, first), 2 * a->H, 0);
-		for (int i = 0; i < rows && a->kind == ATT_ENTMAX; i++)
-			entmax(x + i * p->K, &row, p, stats_of(p, first + i), 0);
-		for (int i = 0; i < rows && a->span.length; i++)
-			cpu_span_apply(x + i * p->K, x + i * p->K, mask, p->Tk);
-		for (int i = 0; i < rows && probs; i++)
-			memcpy(probs + (size_t)(first + i) * (size_t)p->Tk, x + i * p->K, (size_t)p->Tk * sizeof *x);
-		if (a->drop.p > 0)
-			cpu_drop_rows(x, p->K, rows, p->Tk, &a->drop, drop_row(p, first));
-		context(p, first, rows, x, values, out);
+		begin_block(b, first);
+		transpose(f.queries, b->Q, a->q + at(p, a->q_stride, p->q0 + first), a->q_stride, b->rows, a->W);
+		by_keys(f.x, b, a->k + at(p, a->k_stride, p->k0), a->k_stride, f.queries, p->scale);
+		for (int i = 0; i < b->rows; i += LANES) {
+			double sum[LANES];
+
+			probabilities(b, f.x + i, i, 0);
+			if (a->span.length)
+				cpu_span_apply(f.x + i, f.x + i, f.mask, b->Q, p->Tk, sum);
+		}
+		if (probs)
+			put_probs(probs + (size_t)first * (size_t)p->Tk, b, f.x);
+		if (a->drop.p > 0) {
+			draw_factors(b);
+			times(f.x, b->factor, p->Tk * b->Q);
+		}
+		over_keys(f.context, b, f.x, values, 1);
+		put_context(&f);
 	}
 }
 
@@ -301,150 +436,103 @@ cpu_attention(const struct attention *a)
 
 /* --- Backward. */
 
-/* Scratch of one (place, head). */
-struct work {
-	float *keys, *values;                 /* (W, K): transposed */
+struct backward {
+	struct block block;
+	struct entmax entmax;
+	float *queries, *douts;               /* (W, Q): transposed */
 	float *key_room, *q_room, *dout_room; /* for what right_of copies */
-	float *x, *y, *factor,
-		*d;          /* (BLOCK, K): probabilities, after the span, what dropout makes of them, gradients */
-	float *dq, *dk, *dv; /* (BLOCK, V), (Tk, V), (Tk, V) */
-	float *mask, *moves, *dmask; /* (K) */
+	float *x, *y, *d;                     /* (Tk, Q): probabilities; what came out of the dropout; gradients */
+	float *dq, *dk, *dv;                  /* (BLOCK, V), (Tk, V), (Tk, V) */
+	float *mask, *moves, *dmask;          /* (Tk) */
 };
 
-static int
-work_room(struct work *w, const struct part *p)
+static void
+take_backward(struct room *room, struct backward *w, const struct part *p)
 {
-	size_t W = (size_t)p->a->W, K = (size_t)p->K, V = (size_t)p->V, Tk = (size_t)p->Tk;
-	const struct {
-		float **to;
-		size_t n;
-	} list[] = { { &w->keys, W * K },
-		     { &w->values, W * K },
-		     { &w->key_room, Tk * V },
-		     { &w->q_room, BLOCK * V },
-		     { &w->dout_room, BLOCK * V },
-		     { &w->x, BLOCK * K },
-		     { &w->y, BLOCK * K },
-		     { &w->factor, BLOCK * K },
-		     { &w->d, BLOCK * K },
-		     { &w->dq, BLOCK * V },
-		     { &w->dk, Tk * V },
-		     { &w->dv, Tk * V },
-		     { &w->mask, K },
-		     { &w->moves, K },
-		     { &w->dmask, K } };
-	size_t total = 0;
-	float *base;
+	size_t W = (size_t)p->a->W, V = (size_t)p->V, Tk = (size_t)p->Tk;
 
-	for (size_t i = 0; i < sizeof list / sizeof *list; i++)
-		total += list[i].n;
-	base = cpu_scratch(total);
-	for (size_t i = 0; i < sizeof list / sizeof *list && base; base += list[i++].n)
-		*list[i].to = base;
-	return base ? 0 : -1;
+	take_block(room, &w->block, &w->entmax, p);
+	w->queries = take(room, W * BLOCK);
+	w->douts = take(room, W * BLOCK);
+	w->key_room = take(room, Tk * V);
+	w->q_room = take(room, BLOCK * V);
+	w->dout_room = take(room, BLOCK * V);
+	w->x = take(room, Tk * BLOCK);
+	w->y = take(room, Tk * BLOCK);
+	w->d = take(room, Tk * BLOCK);
+	w->dq = take(room, BLOCK * V);
+	w->dk = take(room, Tk * V);
+	w->dv = take(room, Tk * V);
+	w->mask = take(room, Tk);
+	w->moves = take(room, Tk);
+	w->dmask = take(room, Tk);
 }
 
-/* d (K), the gradient by softmax's x, becomes the one by its scores. */
+/* d, the gradient by softmax's x, becomes the one by its scores. */
 VECTOR static void
-softmax_backward(float *d, const float *x, int K)
+softmax_backward(float *d, const float *x, int stride, int keys)
 {
-	float lane[LANES] = { 0 }, dot = 0;
+	float dot[LANES] = { 0 };
 
-	for (int j = 0; j < K; j += LANES)
+	for (int j = 0; j < keys; j++)
 		for (int l = 0; l < LANES; l++)
-			lane[l] += d[j + l] * x[j + l];
-	for (int l = 0; l < LANES; l++)
-		dot += lane[l];
-	for (int j = 0; j < K; j++)
-		d[j] = x[j] * (d[j] - dot);
+			dot[l] += d[j * stride + l] * x[j * stride + l];
+	for (int j = 0; j < keys; j++)
+		for (int l = 0; l < LANES; l++)
+			d[j * stride + l] = x[j * stride + l] * (d[j * stride + l] - dot[l]);
 }
 
-VECTOR static void
-times_both(float *y, float *d, const float *factor, int n)
-{
-	for (int i = 0; i < n; i++) {
-		y[i] *= factor[i];
-		d[i] *= factor[i];
-	}
-}
-
-/*
- * Of a block, from its scores, x, and the gradient by what came out of the dropout, d: y = what came out, d = the gradient by
- * the scores. Returns the block's share of alpha's.
- */
+/* Of a block's LANES queries from i on: x from scores to probabilities, y after the span, d from the gradient by y to that by the scores. */
 static double
-block_backward(const struct work *w, const struct part *p, int first, int rows)
+lanes_backward(const struct backward *w, int i)
 {
-	const struct attention *a = p->a;
-	double alpha = 0;
+	const struct block *b = &w->block;
+	const struct part *p = b->p;
+	float *x = w->x + i, *y = w->y + i, *d = w->d + i;
+	double sum[LANES], alpha = 0;
 
-	if (a->kind == ATT_SOFTMAX)
-		softmax(w->x, rows, p->K, p->Tk, stats_of(p, first), 2 * a->H, 1);
-	for (int i = 0; i < rows * p->K && a->drop.p > 0; i++)
-		w->factor[i] = 1;
-	if (a->drop.p > 0)
-		cpu_drop_rows(w->factor, p->K, rows, p->Tk, &a->drop, drop_row(p, first));
-	for (int i = 0; i < rows; i++) {
-		float *x = w->x + i * p->K, *y = w->y + i * p->K, *d = w->d + i * p->K;
-		struct entmax_row row;
-		double sum = 1;
-
-		if (a->kind == ATT_ENTMAX)
-			entmax(x, &row, p, stats_of(p, first + i), 1);
-		if (a->span.length)
-			sum = cpu_span_apply(y, x, w->mask, p->Tk);
-		else
-			memcpy(y, x, (size_t)p->K * sizeof *y);
-		if (a->drop.p > 0)
-			times_both(y, d, w->factor + i * p->K, p->K);
-		if (a->span.length)
-			cpu_span_backward(d, w->dmask, x, w->mask, sum, p->Tk);
-		if (a->kind == ATT_ENTMAX)
-			alpha += cpu_entmax_backward(d, d, &row, p->Tk, (double)a->alpha[p->head]);
-		else
-			softmax_backward(d, x, p->K);
+	probabilities(b, x, i, 1);
+	if (p->a->span.length) {
+		cpu_span_apply(y, x, w->mask, b->Q, p->Tk, sum);
+		cpu_span_backward(d, w->dmask, x, w->mask, b->Q, p->Tk, sum);
+	} else {
+		for (int j = 0; j < p->Tk; j++)
+			memcpy(y + j * b->Q, x + j * b->Q, LANES * sizeof *y);
 	}
+	if (p->a->kind == ATT_ENTMAX)
+		alpha = cpu_entmax_backward(d, b->Q, b->entmax, p->Tk, (double)p->a->alpha[p->head]);
+	else
+		softmax_backward(d, x, b->Q, p->Tk);
 	return alpha;
 }
 
-/* The products that end a block: its dq, and what it adds to dk and dv. */
-static void
-block_products(const struct work *w, const struct attention_backward *g, const struct part *p, int first, int rows,
-               struct right keys)
+/* Returns the block's share of alpha's gradient. */
+static double
+block_backward(const struct backward *w, const struct attention_backward *g, struct right keys)
 {
+	const struct block *b = &w->block;
+	const struct part *p = b->p;
 	const struct attention *a = p->a;
-	size_t q = at(p, a->q_stride, p->q0 + first), out = at(p, a->out_stride, p->q0 + first);
-	struct right queries = right_of(a->q + q, a->q_stride, rows, p, w->q_room);
-	struct right dout = right_of(g->dout + out, a->out_stride, rows, p, w->dout_room);
-	struct tiled t = { .c = w->dq,
-		           .a = w->d,
-		           .b = keys.at,
-		           .c_row = p->V,
-		           .a_row = p->K,
-		           .a_column = 1,
-		           .b_row = keys.stride,
-		           .M = rows,
-		           .N = p->V,
-		           .K = p->Tk,
-		           .scale = p->scale };
+	size_t q = at(p, a->q_stride, p->q0 + b->first), out = at(p, a->out_stride, p->q0 + b->first);
+	double alpha = 0;
 
-	cpu_tiled(&t);
-	put_rows(g->dq + q, a->q_stride, w->dq, rows, p);
-	t.c = w->dk;
-	t.b = queries.at;
-	t.b_row = queries.stride;
-	t.a_row = 1;
-	t.a_column = p->K;
-	t.M = p->Tk;
-	t.K = rows;
-	t.add = first > 0;
-	cpu_tiled(&t);
-	t.c = w->dv;
-	t.a = w->y;
-	t.b = dout.at;
-	t.b_row = dout.stride;
-	t.scale = 1;
-	cpu_tiled(&t);
+	transpose(w->queries, b->Q, a->q + q, a->q_stride, b->rows, a->W);
+	transpose(w->douts, b->Q, g->dout + out, a->out_stride, b->rows, a->W);
+	by_keys(w->x, b, a->k + at(p, a->k_stride, p->k0), a->k_stride, w->queries, p->scale);
+	by_keys(w->d, b, a->v + at(p, a->v_stride, p->k0), a->v_stride, w->douts, 1);
+	if (a->drop.p > 0) {
+		draw_factors(b);
+		times(w->d, b->factor, p->Tk * b->Q);
+	}
+	for (int i = 0; i < b->rows; i += LANES)
+		alpha += lanes_backward(w, i);
+	if (a->drop.p > 0)
+		times(w->y, b->factor, p->Tk * b->Q);
+	over_keys(w->dq, b, w->d, keys, p->scale);
+	put_rows(g->dq + q, a->q_stride, w->dq, b->rows, p);
+	over_queries(w->dk, b, w->d, right_of(a->q + q, a->q_stride, b->rows, p, w->q_room), p->scale);
+	over_queries(w->dv, b, w->y, right_of(g->dout + out, a->out_stride, b->rows, p, w->dout_room), 1);
+	return alpha;
 }
 
 /* The rows' gradients, and this (place, head)'s share of its head's parameters'. */
@@ -453,40 +541,26 @@ backward(const struct attention_backward *g, const struct part *p)
 {
 	const struct attention *a = p->a;
 	size_t k = at(p, a->k_stride, p->k0), v = at(p, a->v_stride, p->k0);
+	struct room room = { 0 };
 	struct right keys;
 	struct share share = { 0 };
-	struct work w;
+	struct backward w;
 
-	if (work_room(&w, p))
+	take_backward(&room, &w, p);
+	room = (struct room){ .base = cpu_scratch(room.used) };
+	if (!room.base)
 		return share;
-	transpose(w.keys, p->K, a->k + k, a->k_stride, p->Tk, a->W);
-	transpose(w.values, p->K, a->v + v, a->v_stride, p->Tk, a->W);
+	take_backward(&room, &w, p);
 	keys = right_of(a->k + k, a->k_stride, p->Tk, p, w.key_room);
 	if (a->span.length)
 		cpu_span_mask(w.mask, w.moves, &a->span, a->H, p->place, p->head, p->Tk);
 	memset(w.dmask, 0, (size_t)p->Tk * sizeof *w.dmask);
-	for (int first = 0; first < p->Tq; first += BLOCK) {
-		int rows = p->Tq - first < BLOCK ? p->Tq - first : BLOCK;
-
-		scores(w.x, p, first, rows, w.keys);
-		cpu_tiled(&(struct tiled){ .c = w.d,
-		                           .a = g->dout + at(p, a->out_stride, p->q0 + first),
-		                           .b = w.values,
-		                           .c_row = p->K,
-		                           .a_row = a->out_stride,
-		                           .a_column = 1,
-		                           .b_row = p->K,
-		                           .M = rows,
-		                           .N = p->K,
-		                           .K = a->W,
-		                           .scale = 1 });
-		share.alpha += block_backward(&w, p, first, rows);
-		block_products(&w, g, p, first, rows, keys);
-	}
 	/* A place without queries gives its keys nothing. */
-	if (!p->Tq) {
-		memset(w.dk, 0, (size_t)p->Tk * (size_t)p->V * sizeof *w.dk);
-		memset(w.dv, 0, (size_t)p->Tk * (size_t)p->V * sizeof *w.dv);
+	memset(w.dk, 0, (size_t)p->Tk * (size_t)p->V * sizeof *w.dk);
+	memset(w.dv, 0, (size_t)p->Tk * (size_t)p->V * sizeof *w.dv);
+	for (int first = 0; first < p->Tq; first += BLOCK) {
+		begin_block(&w.block, first);
+		share.alpha += block_backward(&w, g, keys);
 	}
 	put_rows(g->dk + k, a->k_stride, w.dk, p->Tk, p);
 	put_rows(g->dv + v, a->v_stride, w.dv, p->Tk, p);

@@ -22,9 +22,6 @@
 
 enum { LANES = 16 };
 
-/* Most keys of a place, as stream/schema.h bounds tokens and regions. */
-enum { ENTMAX_KEYS = 1024 };
-
 /* Below this many elements of work, waking other threads costs more than it gives. */
 enum { PARALLEL_LEAST = 1 << 14 };
 
@@ -86,27 +83,30 @@ void cpu_tiled(const struct tiled *);
 
 /*
  * The mask (keys) of a span for one head of a place; moves (keys): 1 where it moves with the span's value, else 0.
- * Applied: out (n) = mask x / (sum of it + 1e-8); returns what was divided by. out may be x.
- * Backward: d (n), the gradient by out, becomes the one by x; dmask (n), the one by the mask, is added to.
+ * Applied to x (keys, LANES), rows `stride` apart: out = mask x / sum of it in the lane, which is written. out may be x.
+ * Backward: d, the gradient by out, becomes the one by x; dmask (keys), the one by the mask, is added to.
  */
 void cpu_span_mask(float *mask, float *moves, const struct span *span, int heads, int place, int head, int keys);
-double cpu_span_apply(float *out, const float *x, const float *mask, int n);
-void cpu_span_backward(float *d, float *dmask, const float *x, const float *mask, double sum, int n);
+void cpu_span_apply(float *out, const float *x, const float *mask, int stride, int keys, double sum[LANES]);
+void cpu_span_backward(float *d, float *dmask, const float *x, const float *mask, int stride, int keys,
+                       const double sum[LANES]);
 
-/* A row of entmax in double; d rounded up to a multiple of 8 is written. */
-struct entmax_row {
-	double p[ENTMAX_KEYS];       /* the probabilities */
-	double g[ENTMAX_KEYS];       /* p^(2 - alpha), 0 where p is */
-	double p_log_p[ENTMAX_KEYS]; /* p log p */
+/* LANES rows of entmax in double, a lane each. The arrays are (keys, LANES). */
+struct entmax {
+	float *x32;            /* (alpha - 1)(x - max) */
+	double *x;             /* the same in double */
+	double *p;             /* the probabilities */
+	double *g;             /* p^(2 - alpha), 0 where p is */
+	double *p_log_p;       /* p log p, of p before it was divided by its sum */
+	double tau[LANES];     /* of x' */
+	double inverse[LANES]; /* 1/sum that p was multiplied with */
+	int finite[LANES];     /* whether the lane's x are */
 };
 
-/*
- * entmax of x (d); *tau is of x' = (alpha-1)(x - max). If warm, *tau is near the solution already. Returns 1/sum that the result
- * was multiplied with.
- */
-double cpu_entmax(struct entmax_row *row, const float *x, int d, double alpha, double *tau, int warm);
-/* dx (d) written, from dy (may be dx); returns this row's share of the gradient by alpha. */
-double cpu_entmax_backward(float *dx, const float *dy, const struct entmax_row *row, int d, double alpha);
+/* entmax of each lane of x (keys, LANES), rows `stride` apart. known: tau is near the solution already. */
+void cpu_entmax(struct entmax *w, const float *x, int stride, int keys, double alpha, int known);
+/* d (keys, LANES), the gradient by p, becomes the one by x; returns the lanes' share of the gradient by alpha. */
+double cpu_entmax_backward(float *d, int stride, const struct entmax *w, int keys, double alpha);
 
 /* Rounds to nearest even; NaN stays NaN. */
 static inline bf16

@@ -1,5 +1,6 @@
 /*
- * alpha-entmax of a row, exactly, and its gradients.
+ * alpha-entmax of LANES rows at once, exactly, and its gradients: keys one below the other, a row in each lane, so that no sum runs
+ * across lanes and no lane hears of another.
  *
  * With x' = (alpha-1)(x - max) and e = 1/(alpha-1), p = z^e where z = max(0, x' - tau), and tau in [-1, 0) makes the sum one.
  * For 1 < alpha <= 2, e >= 1, so the norm of z, (sum of z^e)^(1/e), is convex in tau and decreasing: Newton's method for norm = 1 from
@@ -9,7 +10,7 @@
  */
 #include "op/cpu/cpu.h"
 
-enum { NEWTON_MOST = 60, BISECTIONS = 60, WIDE = 8 };
+enum { NEWTON_MOST = 60, BISECTIONS = 60 };
 
 /* In float32 a step this small (times e, which raises it) is as good as none; in double the next one would be of its square's order. */
 static const double NEAR_F32 = 1e-5, NEAR_F64 = 3e-5;
@@ -27,187 +28,200 @@ power(double x, double tau, double e, double *z, double *log_z)
 	return x - tau > 0 && exponent > -690 ? exp_f64(exponent > -690 ? exponent : -690) : 0;
 }
 
-/* The sum of z^e. d is a multiple of WIDE. */
-VECTOR static double
-sum_of(const double *x, int d, double tau, double e)
+/* x' (keys, LANES) and whether a lane's x are all finite. */
+VECTOR static void
+prepare(struct entmax *w, const float *x, int stride, int keys, double alpha)
 {
-	double s[WIDE] = { 0 }, sum = 0;
+	float max[LANES], zero[LANES] = { 0 };
 
-	for (int i = 0; i < d; i += WIDE)
-		for (int l = 0; l < WIDE; l++) {
-			double z, log_z;
-			const double low = power(x[i + l], tau, e, &z, &log_z);
+	for (int l = 0; l < LANES; l++)
+		max[l] = x[l];
+	for (int j = 0; j < keys; j++)
+		for (int l = 0; l < LANES; l++) {
+			const float own = x[j * stride + l];
 
-			s[l] += low * z;
+			max[l] = own > max[l] ? own : max[l];
+			zero[l] += own * 0; /* NaN for what is not finite */
 		}
-	for (int l = 0; l < WIDE; l++)
-		sum += s[l];
-	return sum;
+	for (int l = 0; l < LANES; l++)
+		w->finite[l] = zero[l] == 0;
+	for (int j = 0; j < keys; j++)
+		for (int l = 0; l < LANES; l++)
+			w->x[j * LANES + l] = (alpha - 1) * ((double)x[j * stride + l] - (double)max[l]);
+	for (int j = 0; j < keys * LANES; j++)
+		w->x32[j] = (float)w->x[j];
 }
 
-/* Newton's steps in float32 from -1; d is a multiple of LANES. */
-VECTOR static float
-approach(const float *x, int d, float e)
+/* Newton's steps in float32 from -1, each lane until it is near. */
+VECTOR static void
+approach(double out[LANES], const float *x, int keys, float e)
 {
-	float tau = -1;
+	float tau[LANES], moves[LANES]; /* moves: 1 while the lane does, then 0 */
+	float moving = LANES;
 
-	for (int step_no = 0; step_no < NEWTON_MOST; step_no++) {
-		float s[LANES] = { 0 }, t[LANES] = { 0 }, sum = 0, slope = 0, step;
+	for (int l = 0; l < LANES; l++) {
+		tau[l] = -1;
+		moves[l] = 1;
+	}
+	for (int i = 0; i < NEWTON_MOST && moving > 0; i++) {
+		float sum[LANES] = { 0 }, slope[LANES] = { 0 }, step[LANES];
 
-		for (int i = 0; i < d; i += LANES)
+		for (int j = 0; j < keys * LANES; j += LANES)
 			for (int l = 0; l < LANES; l++) {
-				const float z = x[i + l] - tau, positive = z > 1e-30f ? z : 1e-30f;
+				const float z = x[j + l] - tau[l], positive = z > 1e-30f ? z : 1e-30f;
 				const float low = z > 0 ? exp_f32((e - 1) * log_f32(positive)) : 0;
 
-				s[l] += low * z;
-				t[l] += low;
+				sum[l] += low * z;
+				slope[l] += low;
 			}
-		for (int l = 0; l < LANES; l++) {
-			sum += s[l];
-			slope += t[l];
-		}
 		/* (S^(1/e) - 1) / (S^(1/e - 1) T) */
-		step = (sum - exp_f32((1 - 1 / e) * log_f32(sum))) / slope;
-		tau += step;
-		if (!(fabsf(step) * e > (float)NEAR_F32))
-			break;
+		for (int l = 0; l < LANES; l++)
+			step[l] = (sum[l] - exp_f32((1 - 1 / e) * log_f32(sum[l]))) / slope[l];
+		for (int l = 0; l < LANES; l++) {
+			tau[l] = moves[l] > 0 ? tau[l] + step[l] : tau[l];
+			moves[l] = fabsf(step[l]) * e > (float)NEAR_F32 ? moves[l] : 0;
+		}
+		moving = 0;
+		for (int l = 0; l < LANES; l++)
+			moving += moves[l];
 	}
-	return tau;
+	for (int l = 0; l < LANES; l++)
+		out[l] = (double)tau[l];
 }
 
-/* All that is wanted of a row at its tau: sums of p, not yet divided, and of g. */
+/* All that is wanted of a row at its tau, p not yet divided; sums of p and of g. */
 VECTOR static void
-weights(struct entmax_row *row, const double *x, int d, double tau, double e, double *sum, double *slope)
+weights(struct entmax *w, int keys, double e, double sum[LANES], double slope[LANES])
 {
-	double s[WIDE] = { 0 }, t[WIDE] = { 0 };
+	double tau[LANES], s[LANES] = { 0 }, t[LANES] = { 0 };
+	double *restrict g = w->g, *restrict p = w->p, *restrict p_log_p = w->p_log_p;
 
-	for (int i = 0; i < d; i += WIDE)
-		for (int l = 0; l < WIDE; l++) {
+	memcpy(tau, w->tau, sizeof tau);
+	for (int j = 0; j < keys * LANES; j += LANES)
+		for (int l = 0; l < LANES; l++) {
 			double z, log_z;
-			const double low = power(x[i + l], tau, e, &z, &log_z), p = low * z;
+			const double low = power(w->x[j + l], tau[l], e, &z, &log_z), high = low * z;
 
-			row->g[i + l] = low;
-			row->p[i + l] = p;
-			row->p_log_p[i + l] = p * e * log_z;
-			s[l] += p;
+			g[j + l] = low;
+			p[j + l] = high;
+			p_log_p[j + l] = high * e * log_z;
+			s[l] += high;
 			t[l] += low;
 		}
-	*sum = *slope = 0;
-	for (int l = 0; l < WIDE; l++) {
-		*sum += s[l];
-		*slope += t[l];
-	}
+	memcpy(sum, s, sizeof s);
+	memcpy(slope, t, sizeof t);
 }
 
-/* p moves with tau by -e g, as long as that is little; then it is divided by its sum, which comes back. */
-VECTOR static double
-finish(struct entmax_row *row, int d, double move)
-{
-	double s[WIDE] = { 0 }, sum = 0, inverse;
-
-	for (int i = 0; i < d; i += WIDE)
-		for (int l = 0; l < WIDE; l++) {
-			const double p = row->p[i + l] - move * row->g[i + l];
-
-			row->p[i + l] = p > 0 ? p : 0;
-			s[l] += row->p[i + l];
-		}
-	for (int l = 0; l < WIDE; l++)
-		sum += s[l];
-	inverse = 1 / sum;
-	for (int i = 0; i < d; i++)
-		row->p[i] *= inverse;
-	return inverse;
-}
-
-/* From near the root: mostly one step. Returns 1/sum. */
-static double
-newton(struct entmax_row *row, const double *x, int d, double e, double *tau)
-{
-	double step = 0;
-
-	for (int i = 0; i < NEWTON_MOST; i++) {
-		double sum, slope;
-
-		weights(row, x, d, *tau, e, &sum, &slope);
-		/* Near the root its first order, where the difference would lose digits. */
-		step = fabs(sum - 1) < 1e-4 ? (sum - 1) / (e * slope) : (sum - exp((1 - 1 / e) * log(sum))) / slope;
-		*tau += step;
-		if (!(fabs(step) * e > NEAR_F64))
-			break;
-	}
-	return finish(row, d, e * step);
-}
-
-static double
-bisection(struct entmax_row *row, const double *x, int d, double e, double *tau, int warm)
-{
-	double low = -1, high = 0, sum, slope;
-
-	for (int i = 0; i < BISECTIONS && !warm; i++) {
-		double middle = (low + high) / 2;
-
-		if (sum_of(x, d, middle, e) >= 1)
-			low = middle;
-		else
-			high = middle;
-		*tau = low;
-	}
-	weights(row, x, d, *tau, e, &sum, &slope);
-	return finish(row, d, 0);
-}
-
-/* The greatest of x (d), and whether all are finite. */
-VECTOR static float
-greatest(const float *x, int d, int *finite)
-{
-	float max = x[0], total = 0;
-
-	for (int i = 0; i < d; i++) {
-		max = x[i] > max ? x[i] : max;
-		total += x[i] * 0; /* NaN if any is not finite */
-	}
-	*finite = total == 0;
-	return max;
-}
-
-/* x' in both precisions; what is beyond d is below every tau, so that its weight is 0. */
+/* p moves with tau by -e g, as long as that is little; then it is divided by its sum. */
 VECTOR static void
-prepare(float *x32, double *x64, const float *x, int d, double alpha, float max)
+finish(struct entmax *w, int keys, const double move[LANES])
 {
-	int padded = (d + LANES - 1) / LANES * LANES;
+	double by[LANES], inverse[LANES], sum[LANES] = { 0 }, *restrict p = w->p;
 
-	for (int i = 0; i < d; i++) {
-		x64[i] = (alpha - 1) * ((double)x[i] - (double)max);
-		x32[i] = (float)x64[i];
+	memcpy(by, move, sizeof by);
+	for (int j = 0; j < keys * LANES; j += LANES)
+		for (int l = 0; l < LANES; l++) {
+			const double moved = p[j + l] - by[l] * w->g[j + l];
+
+			p[j + l] = moved > 0 ? moved : 0;
+			sum[l] += p[j + l];
+		}
+	for (int l = 0; l < LANES; l++)
+		inverse[l] = w->finite[l] ? 1 / sum[l] : NAN;
+	for (int j = 0; j < keys * LANES; j += LANES)
+		for (int l = 0; l < LANES; l++)
+			p[j + l] *= inverse[l];
+	memcpy(w->inverse, inverse, sizeof inverse);
+}
+
+/* From near the roots: mostly one step. */
+static void
+newton(struct entmax *w, int keys, double e)
+{
+	double sum[LANES], slope[LANES], move[LANES] = { 0 };
+	int moving[LANES], any = 1;
+
+	for (int l = 0; l < LANES; l++)
+		moving[l] = w->finite[l];
+	for (int i = 0; i < NEWTON_MOST && any; i++) {
+		weights(w, keys, e, sum, slope);
+		any = 0;
+		for (int l = 0; l < LANES; l++) {
+			/* Near the root its first order, where the difference would lose digits. */
+			const double step = fabs(sum[l] - 1) < 1e-4
+			                            ? (sum[l] - 1) / (e * slope[l])
+			                            : (sum[l] - exp((1 - 1 / e) * log(sum[l]))) / slope[l];
+
+			if (!moving[l])
+				continue;
+			move[l] = e * step;
+			moving[l] = fabs(step) * e > NEAR_F64;
+			any |= moving[l];
+			/* A row that is near keeps the tau that its weights are of; they move by the step. */
+			w->tau[l] += moving[l] ? step : 0;
+		}
 	}
-	for (int i = d; i < padded; i++) {
-		x64[i] = -2;
-		x32[i] = -2;
+	finish(w, keys, move);
+	for (int l = 0; l < LANES; l++)
+		w->tau[l] += move[l] / e;
+}
+
+VECTOR static void
+halve(const struct entmax *w, int keys, double e, double low[LANES], double high[LANES])
+{
+	double sum[LANES] = { 0 }, middle[LANES];
+
+	for (int l = 0; l < LANES; l++)
+		middle[l] = (low[l] + high[l]) / 2;
+	for (int j = 0; j < keys * LANES; j += LANES)
+		for (int l = 0; l < LANES; l++) {
+			double z, log_z;
+			const double below = power(w->x[j + l], middle[l], e, &z, &log_z);
+
+			sum[l] += below * z;
+		}
+	for (int l = 0; l < LANES; l++) {
+		low[l] = sum[l] >= 1 ? middle[l] : low[l];
+		high[l] = sum[l] >= 1 ? high[l] : middle[l];
 	}
 }
 
-double
-cpu_entmax(struct entmax_row *row, const float *x, int d, double alpha, double *tau, int warm)
+static void
+bisection(struct entmax *w, int keys, double e, int known)
+{
+	double low[LANES], high[LANES] = { 0 }, sum[LANES], slope[LANES];
+	const double still[LANES] = { 0 };
+
+	for (int l = 0; l < LANES; l++)
+		low[l] = known ? w->tau[l] : -1;
+	for (int i = 0; i < BISECTIONS && !known; i++)
+		halve(w, keys, e, low, high);
+	for (int l = 0; l < LANES; l++)
+		w->tau[l] = low[l];
+	weights(w, keys, e, sum, slope);
+	finish(w, keys, still);
+}
+
+void
+cpu_entmax(struct entmax *w, const float *x, int stride, int keys, double alpha, int known)
 {
 	const double e = 1 / (alpha - 1);
-	float x32[ENTMAX_KEYS], max;
-	double x64[ENTMAX_KEYS];
-	int finite, padded = (d + WIDE - 1) / WIDE * WIDE;
 
-	max = greatest(x, d, &finite);
-	if (!(alpha > 1) || !finite) { /* the reference turns NaN here, too */
-		for (int i = 0; i < d; i++)
-			row->p[i] = row->g[i] = row->p_log_p[i] = NAN;
-		*tau = NAN;
-		return NAN;
+	if (!(alpha > 1)) { /* the reference turns NaN here, too */
+		for (int j = 0; j < keys * LANES; j++)
+			w->p[j] = w->g[j] = w->p_log_p[j] = NAN;
+		for (int l = 0; l < LANES; l++)
+			w->tau[l] = w->inverse[l] = NAN;
+		return;
 	}
-	prepare(x32, x64, x, d, alpha, max);
-	if (alpha > 2)
-		return bisection(row, x64, padded, e, tau, warm);
-	if (!warm)
-		*tau = (double)approach(x32, (d + LANES - 1) / LANES * LANES, (float)e);
-	return newton(row, x64, padded, e, tau);
+	prepare(w, x, stride, keys, alpha);
+	if (alpha > 2) {
+		bisection(w, keys, e, known);
+		return;
+	}
+	if (!known)
+		approach(w->tau, w->x32, keys, (float)e);
+	newton(w, keys, e);
 }
 
 /*
@@ -215,19 +229,29 @@ cpu_entmax(struct entmax_row *row, const float *x, int d, double alpha, double *
  * dx = g (dy - sum r dy), dalpha = sum dy (p - r) / (alpha-1)^2 - sum dy (s - r sum s) / (alpha-1).
  */
 VECTOR double
-cpu_entmax_backward(float *dx, const float *dy, const struct entmax_row *row, int d, double alpha)
+cpu_entmax_backward(float *d, int stride, const struct entmax *w, int keys, double alpha)
 {
-	double g_sum = 0, gd_sum = 0, s_sum = 0, pd_sum = 0, sd_sum = 0, mean;
+	double g_sum[LANES] = { 0 }, gd_sum[LANES] = { 0 }, s_sum[LANES] = { 0 }, pd_sum[LANES] = { 0 };
+	double sd_sum[LANES] = { 0 }, mean[LANES], dalpha = 0;
 
-	for (int i = 0; i < d; i++) {
-		g_sum += row->g[i];
-		gd_sum += row->g[i] * (double)dy[i];
-		s_sum += row->p_log_p[i];
-		pd_sum += row->p[i] * (double)dy[i];
-		sd_sum += row->p_log_p[i] * (double)dy[i];
+	for (int j = 0; j < keys; j++)
+		for (int l = 0; l < LANES; l++) {
+			const double dy = (double)d[j * stride + l];
+			const int at = j * LANES + l;
+
+			g_sum[l] += w->g[at];
+			gd_sum[l] += w->g[at] * dy;
+			s_sum[l] += w->p_log_p[at];
+			pd_sum[l] += w->p[at] * dy;
+			sd_sum[l] += w->p_log_p[at] * dy;
+		}
+	for (int l = 0; l < LANES; l++) {
+		mean[l] = gd_sum[l] / g_sum[l];
+		dalpha += (pd_sum[l] - mean[l]) / ((alpha - 1) * (alpha - 1)) -
+		          (sd_sum[l] - mean[l] * s_sum[l]) / (alpha - 1);
 	}
-	mean = gd_sum / g_sum;
-	for (int i = 0; i < d; i++)
-		dx[i] = (float)(row->g[i] * ((double)dy[i] - mean));
-	return (pd_sum - mean) / ((alpha - 1) * (alpha - 1)) - (sd_sum - mean * s_sum) / (alpha - 1);
+	for (int j = 0; j < keys; j++)
+		for (int l = 0; l < LANES; l++)
+			d[j * stride + l] = (float)(w->g[j * LANES + l] * ((double)d[j * stride + l] - mean[l]));
+	return dalpha;
 }

@@ -1,5 +1,6 @@
 /*
- * The mask of an adaptive span over one head's keys (op.h, struct span), forward and backward.
+ * The mask of an adaptive span over one head's keys (op.h, struct span), forward and backward: LANES queries at once, a lane each,
+ * keys one below the other.
  */
 #include "op/cpu/cpu.h"
 
@@ -39,33 +40,44 @@ cpu_span_mask(float *mask, float *moves, const struct span *span, int heads, int
 	}
 }
 
-double
-cpu_span_apply(float *out, const float *x, const float *mask, int n)
+VECTOR void
+cpu_span_apply(float *out, const float *x, const float *mask, int stride, int keys, double sum[LANES])
 {
-	double sum = EPS;
-
-	for (int j = 0; j < n; j++) {
-		out[j] = x[j] * mask[j];
-		sum += (double)out[j];
-	}
-	for (int j = 0; j < n; j++)
-		out[j] = (float)((double)out[j] / sum);
-	return sum;
+	for (int l = 0; l < LANES; l++)
+		sum[l] = EPS;
+	for (int j = 0; j < keys; j++)
+		for (int l = 0; l < LANES; l++) {
+			out[j * stride + l] = x[j * stride + l] * mask[j];
+			sum[l] += (double)out[j * stride + l];
+		}
+	for (int j = 0; j < keys; j++)
+		for (int l = 0; l < LANES; l++)
+			out[j * stride + l] = (float)((double)out[j * stride + l] / sum[l]);
 }
 
 /* In double, since a small sum raises what is left of a difference. */
-void
-cpu_span_backward(float *d, float *dmask, const float *x, const float *mask, double sum, int n)
+VECTOR void
+cpu_span_backward(float *d, float *dmask, const float *x, const float *mask, int stride, int keys,
+                  const double sum[LANES])
 {
-	double dot = 0;
+	double dot[LANES] = { 0 };
 
-	for (int j = 0; j < n; j++)
-		dot += (double)d[j] * (double)x[j] * (double)mask[j];
-	dot /= sum;
-	for (int j = 0; j < n; j++) {
-		double by_product = ((double)d[j] - dot) / sum;
+	for (int j = 0; j < keys; j++)
+		for (int l = 0; l < LANES; l++)
+			dot[l] += (double)d[j * stride + l] * (double)x[j * stride + l] * (double)mask[j];
+	for (int l = 0; l < LANES; l++)
+		dot[l] /= sum[l];
+	for (int j = 0; j < keys; j++) {
+		double lane[LANES], all = 0;
 
-		dmask[j] += (float)(by_product * (double)x[j]);
-		d[j] = (float)(by_product * (double)mask[j]);
+		for (int l = 0; l < LANES; l++) {
+			const double by_product = ((double)d[j * stride + l] - dot[l]) / sum[l];
+
+			lane[l] = by_product * (double)x[j * stride + l];
+			d[j * stride + l] = (float)(by_product * (double)mask[j]);
+		}
+		for (int l = 0; l < LANES; l++)
+			all += lane[l];
+		dmask[j] += (float)all;
 	}
 }
