@@ -1,58 +1,92 @@
 /*
- * LAMB (You et al. 2020) as the reference's optimizers/lamb.py has it: two passes, for the trust ratio needs both norms.
+ * LAMB (You et al. 2020) as the reference's optimizers/lamb.py has it: two passes, for the trust ratio needs both norms. The second walks
+ * backwards, from what the first has left in the cache.
  */
 #include "op/cpu/cpu.h"
 
-enum { BLOCK = 1 << 12 };
+enum { BLOCK = 1 << 12, DEEP = 8 };
+
+/* What the loops need of struct lamb. */
+struct factors {
+	float b1, b2, c1, c2, eps, decay, scale;
+};
+
+static struct factors
+factors_of(const struct lamb *l)
+{
+	return (struct factors){ .b1 = (float)l->beta1,
+		                 .b2 = (float)l->beta2,
+		                 .c1 = (float)(1 - l->beta1),
+		                 .c2 = (float)(1 - l->beta2),
+		                 .eps = (float)l->eps,
+		                 .decay = (float)l->weight_decay,
+		                 .scale = (float)l->scale };
+}
 
 /* u = m/(sqrt(v) + eps) + wd p */
 static inline float
-update(const struct lamb *l, size_t i, float eps, float decay)
+update(float m, float v, float p, float eps, float decay)
 {
-	return l->m[i] / (sqrtf(l->v[i]) + eps) + decay * l->param[i];
+	return m / (sqrtf(v) + eps) + decay * p;
 }
 
-/* New moments of [from, to), and the square norms of p and u there. */
-VECTOR static void
-moments(const struct lamb *l, size_t from, size_t to, double norms[2])
+/* One element's new moments; its u comes back. */
+static inline float
+moment(float *m, float *v, float p, float grad, struct factors f)
 {
-	const float b1 = (float)l->beta1, b2 = (float)l->beta2, c1 = (float)(1 - l->beta1), c2 = (float)(1 - l->beta2);
-	const float eps = (float)l->eps, decay = (float)l->weight_decay, scale = (float)l->scale;
-	double p[LANES] = { 0 }, u[LANES] = { 0 };
+	const float g = grad * f.scale;
 
-	for (size_t i = from; i < to; i++) {
-		const float g = l->grad ? l->grad[i] * scale : 0;
+	*m = f.b1 * *m + f.c1 * g;
+	*v = f.b2 * *v + f.c2 * g * g;
+	return update(*m, *v, p, f.eps, f.decay);
+}
 
-		l->m[i] = b1 * l->m[i] + c1 * g;
-		l->v[i] = b2 * l->v[i] + c2 * g * g;
-	}
-	for (size_t i = from; i < to; i += LANES)
-		for (size_t k = 0; k < LANES && i + k < to; k++) {
-			const double step = (double)update(l, i + k, eps, decay);
+/*
+ * New moments of n elements, and the square norms of p and u there: DEEP squares are added in float32, these sums in double.
+ * grad NULL: all zero.
+ */
+VECTOR static void
+moments(float *restrict m, float *restrict v, const float *restrict p, const float *restrict grad, size_t n,
+        struct factors f, double norms[2])
+{
+	double pp[LANES] = { 0 }, uu[LANES] = { 0 };
+	size_t i = 0;
 
-			p[k] += (double)l->param[i + k] * (double)l->param[i + k];
-			u[k] += step * step;
+	while (i < n) {
+		float p_sum[LANES] = { 0 }, u_sum[LANES] = { 0 };
+
+		for (int deep = 0; deep < DEEP && i + LANES <= n; deep++, i += LANES)
+			for (size_t k = 0; k < LANES; k++) {
+				const float u = moment(&m[i + k], &v[i + k], p[i + k], grad ? grad[i + k] : 0, f);
+
+				p_sum[k] += p[i + k] * p[i + k];
+				u_sum[k] += u * u;
+			}
+		for (size_t k = 0; n - i < LANES && i + k < n; k++) {
+			const float u = moment(&m[i + k], &v[i + k], p[i + k], grad ? grad[i + k] : 0, f);
+
+			p_sum[k] += p[i + k] * p[i + k];
+			u_sum[k] += u * u;
 		}
+		if (n - i < LANES)
+			i = n;
+		for (int k = 0; k < LANES; k++) {
+			pp[k] += (double)p_sum[k];
+			uu[k] += (double)u_sum[k];
+		}
+	}
 	norms[0] = norms[1] = 0;
 	for (int k = 0; k < LANES; k++) {
-		norms[0] += p[k];
-		norms[1] += u[k];
+		norms[0] += pp[k];
+		norms[1] += uu[k];
 	}
 }
 
 VECTOR static void
-move(const struct lamb *l, size_t from, size_t to, float rate)
+move(float *restrict p, const float *restrict m, const float *restrict v, size_t n, struct factors f, float rate)
 {
-	const float eps = (float)l->eps, decay = (float)l->weight_decay;
-
-	for (size_t i = from; i < to; i++)
-		l->param[i] -= rate * update(l, i, eps, decay);
-}
-
-static size_t
-block_end(const struct lamb *l, size_t from)
-{
-	return l->n - from < BLOCK ? l->n : from + BLOCK;
+	for (size_t i = 0; i < n; i++)
+		p[i] -= rate * update(m[i], v[i], p[i], f.eps, f.decay);
 }
 
 void
@@ -61,14 +95,18 @@ cpu_lamb(const struct lamb *l)
 	size_t blocks = (l->n + BLOCK - 1) / BLOCK;
 	double(*part)[2] = cpu_alloc(blocks * sizeof *part);
 	double p = 0, u = 0, trust;
+	struct factors f = factors_of(l);
 
 	if (!part) {
 		cpu_fault("out of memory for LAMB's norms");
 		return;
 	}
 #pragma omp parallel for schedule(static) if (l->n > PARALLEL_LEAST)
-	for (size_t b = 0; b < blocks; b++)
-		moments(l, b * BLOCK, block_end(l, b * BLOCK), part[b]);
+	for (size_t b = 0; b < blocks; b++) {
+		size_t at = b * BLOCK, n = l->n - at < BLOCK ? l->n - at : BLOCK;
+
+		moments(l->m + at, l->v + at, l->param + at, l->grad ? l->grad + at : NULL, n, f, part[b]);
+	}
 	for (size_t b = 0; b < blocks; b++) {
 		p += part[b][0];
 		u += part[b][1];
@@ -79,6 +117,9 @@ cpu_lamb(const struct lamb *l)
 	trust = p == 0 || u == 0 ? 1 : p / u;
 	trust = fmax(trust, l->min_trust);
 #pragma omp parallel for schedule(static) if (l->n > PARALLEL_LEAST)
-	for (size_t b = 0; b < blocks; b++)
-		move(l, b * BLOCK, block_end(l, b * BLOCK), (float)(l->lr * trust));
+	for (size_t b = blocks; b > 0; b--) {
+		size_t at = (b - 1) * BLOCK, n = l->n - at < BLOCK ? l->n - at : BLOCK;
+
+		move(l->param + at, l->m + at, l->v + at, n, f, (float)(l->lr * trust));
+	}
 }

@@ -3,6 +3,7 @@
  */
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 
 #include "op/cpu/cpu.h"
 
@@ -26,10 +27,19 @@ cpu_sync(struct err *err)
 	return -1;
 }
 
+/* The huge pages that fit into a block: fewer faults, and fewer misses in the TLB where the kernel gives them to who asks. */
+enum { HUGE_PAGE = 2 << 20 };
+
 void *
 cpu_alloc(size_t bytes)
 {
-	return bytes > SIZE_MAX - 64 ? NULL : aligned_alloc(64, (bytes + 64) / 64 * 64);
+	void *out = NULL;
+
+	if (posix_memalign(&out, bytes >= HUGE_PAGE ? HUGE_PAGE : 64, bytes ? bytes : 1))
+		return NULL;
+	if (bytes >= HUGE_PAGE)
+		madvise(out, bytes / HUGE_PAGE * HUGE_PAGE, MADV_HUGEPAGE);
+	return out;
 }
 
 void
