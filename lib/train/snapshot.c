@@ -72,8 +72,7 @@ parse(struct run_state *run, const json_t *json, struct err *err)
 	    get_number(json, "taken", RUN_COUNT_MAX, &run->taken, err) ||
 	    get_number(json, "batch", BATCH_MAX, &run->batch, err) ||
 	    get_number(json, "seed", RUN_SEED_MAX, &seed, err) ||
-	    get_text(json, "source", run->source, sizeof run->source, err) ||
-	    get_precision(json, &run->precision, err))
+	    get_text(json, "source", run->source, sizeof run->source, err) || get_precision(json, &run->precision, err))
 		return -1;
 	if (!json_is_number(json_object_get(json, "dropout")))
 		return err_set(err, "vqa.run: 'dropout' is missing or no number");
@@ -103,11 +102,11 @@ run_state_read(struct run_state *run, const struct image *image, struct err *err
 static char *
 format(const struct run_state *run)
 {
-	json_t *json =
-		json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:s, s:b, s:s}", "id", run->id, "step",
-	                  (json_int_t)run->step, "streams", (json_int_t)run->streams, "first", (json_int_t)run->first,
-	                  "taken", (json_int_t)run->taken, "batch", (json_int_t)run->batch, "seed",
-	                  (json_int_t)run->seed, "dropout", run->dropout, "precision", precision_name(run->precision), "compat", run->compat, "source", run->source);
+	json_t *json = json_pack(
+		"{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:s, s:b, s:s}", "id", run->id, "step", (json_int_t)run->step,
+		"streams", (json_int_t)run->streams, "first", (json_int_t)run->first, "taken", (json_int_t)run->taken,
+		"batch", (json_int_t)run->batch, "seed", (json_int_t)run->seed, "dropout", run->dropout, "precision",
+		precision_name(run->precision), "compat", run->compat, "source", run->source);
 	char *text = json ? json_dumps(json, JSON_COMPACT) : NULL;
 
 	json_decref(json);
