@@ -515,6 +515,156 @@ test_large_linear(void **state)
 	free(Out), free(Din), free(Dw);
 }
 
+/* --- linear layers in either precision, packed or not */
+
+static float
+round_to_bf16(float x)
+{
+	uint32_t u;
+
+	memcpy(&u, &x, sizeof u);
+	u = (u + 0x7fff + ((u >> 16) & 1)) & 0xffff0000;
+	memcpy(&x, &u, sizeof x);
+	return x;
+}
+
+static bf16
+bits_of(float x)
+{
+	uint32_t u;
+
+	x = round_to_bf16(x);
+	memcpy(&u, &x, sizeof u);
+	return (bf16)(u >> 16);
+}
+
+/* What a product multiplies. */
+static double
+factor(float x, enum precision precision)
+{
+	return (double)(precision == PRECISION_BF16 ? round_to_bf16(x) : x);
+}
+
+/* out (N, O) = in weight^T + bias, in double */
+static double *
+product_double(const float *in, const float *weight, const float *bias, int N, int I, int O, enum precision precision)
+{
+	double *out = calloc((size_t)(N * O), sizeof *out);
+
+	for (int r = 0; r < N; r++)
+		for (int o = 0; o < O; o++) {
+			out[r * O + o] = (double)bias[o];
+			for (int i = 0; i < I; i++)
+				out[r * O + o] +=
+					factor(in[r * I + i], precision) * factor(weight[o * I + i], precision);
+		}
+	return out;
+}
+
+static const struct {
+	int N, I, O; /* O: of each of two parts */
+} packed_shapes[] = { { 1, 1, 1 }, { 7, 5, 3 }, { 33, 70, 48 }, { 40, 64, 260 } };
+
+/* Two layers packed below each other against both alone; from float32 and from its twin; with and without out's own twin. */
+static void
+check_packed(enum precision precision)
+{
+	for (size_t t = 0; t < sizeof packed_shapes / sizeof *packed_shapes; t++) {
+		int N = packed_shapes[t].N, I = packed_shapes[t].I, O = packed_shapes[t].O;
+		size_t in_n = (size_t)(N * I), w_n = (size_t)(O * I), n = (size_t)(N * O);
+		float *in = values(in_n, 1), *weight = values(2 * w_n, 2), *bias = values((size_t)(2 * O), 3);
+		float *out = values(2 * n, 4);
+		bf16 *in16 = calloc(in_n, sizeof *in16), *out16 = calloc(2 * n, sizeof *out16);
+		double *want = product_double(in, weight, bias, N, I, 2 * O, precision);
+		struct packed *packed = op->pack(&(struct pack){ .weight = { weight, weight + w_n },
+		                                                 .bias = { bias, bias + O },
+		                                                 .parts = 2,
+		                                                 .O = O,
+		                                                 .I = I,
+		                                                 .precision = precision });
+		struct linear l = { .out = out, .in = in, .packed = packed, .N = N, .I = I, .O = 2 * O };
+
+		assert_non_null(packed);
+		op->linear(&l);
+		same("packed", out, want, 2 * n, FORWARD);
+		for (size_t i = 0; i < in_n; i++)
+			in16[i] = bits_of(in[i]);
+		memset(out, 0, 2 * n * sizeof *out);
+		l.in16 = in16;
+		l.in = precision == PRECISION_BF16 ? NULL : in;
+		l.out16 = out16;
+		op->linear(&l);
+		same("packed, from the twin", out, want, 2 * n, FORWARD);
+		for (size_t i = 0; i < 2 * n; i++)
+			assert_int_equal(out16[i], bits_of(out[i]));
+		memset(out16, 0, 2 * n * sizeof *out16);
+		l.out = NULL;
+		op->linear(&l);
+		for (size_t i = 0; i < 2 * n; i++)
+			assert_int_equal(out16[i], bits_of(out[i]));
+		op->pack_free(packed);
+		free(in), free(weight), free(bias), free(out), free(in16), free(out16), free(want);
+	}
+}
+
+static void
+test_packed(void **state)
+{
+	(void)state;
+	assert_true(op->has(PRECISION_F32));
+	check_packed(PRECISION_F32);
+	if (op->has(PRECISION_BF16))
+		check_packed(PRECISION_BF16);
+}
+
+/* Forward and backward in bf16 are products of rounded factors; the bias's gradient is not rounded. */
+static void
+test_bf16(void **state)
+{
+	enum { N = 9, I = 70, O = 52 };
+	float *in = values(N * I, 1), *weight = values(O * I, 2), *bias = values(O, 3), *out = values(N * O, 4);
+	float *d = values(N * O, 5), *din = values(N * I, 6), *dw = values(O * I, 7), *db = values(O, 8);
+	double Din[N * I] = { 0 }, Dw[O * I] = { 0 }, Db[O] = { 0 };
+	double *want = product_double(in, weight, bias, N, I, O, PRECISION_BF16);
+
+	(void)state;
+	if (!op->has(PRECISION_BF16))
+		skip();
+	op->linear(&(struct linear){ .out = out,
+	                             .in = in,
+	                             .weight = weight,
+	                             .bias = bias,
+	                             .N = N,
+	                             .I = I,
+	                             .O = O,
+	                             .precision = PRECISION_BF16 });
+	same("bf16", out, want, N * O, FORWARD);
+	for (int r = 0; r < N; r++)
+		for (int o = 0; o < O; o++) {
+			const double by = factor(d[r * O + o], PRECISION_BF16);
+
+			Db[o] += (double)d[r * O + o];
+			for (int i = 0; i < I; i++) {
+				Din[r * I + i] += by * factor(weight[o * I + i], PRECISION_BF16);
+				Dw[o * I + i] += by * factor(in[r * I + i], PRECISION_BF16);
+			}
+		}
+	op->linear_backward(&(struct linear_backward){ .din = din,
+	                                               .dweight = dw,
+	                                               .dbias = db,
+	                                               .dout = d,
+	                                               .in = in,
+	                                               .weight = weight,
+	                                               .N = N,
+	                                               .I = I,
+	                                               .O = O,
+	                                               .precision = PRECISION_BF16 });
+	same("bf16 by in", din, Din, N * I, BACKWARD);
+	same("bf16 by weight", dw, Dw, O * I, BACKWARD);
+	same("bf16 by bias", db, Db, O, BACKWARD);
+	free(in), free(weight), free(bias), free(out), free(d), free(din), free(dw), free(db), free(want);
+}
+
 /* --- attention */
 
 struct attention_shape {
@@ -1107,7 +1257,8 @@ main(void)
 		cmocka_unit_test(test_span),          cmocka_unit_test(test_span_of_nothing),
 		cmocka_unit_test(test_probabilities), cmocka_unit_test(test_entmax_golden),
 		cmocka_unit_test(test_embedding),     cmocka_unit_test(test_gather),
-		cmocka_unit_test(test_optimizer),
+		cmocka_unit_test(test_optimizer),     cmocka_unit_test(test_packed),
+		cmocka_unit_test(test_bf16),
 	};
 
 	return cmocka_run_group_tests(tests, load, NULL);
