@@ -184,8 +184,8 @@ step_record(const struct rec_in *in, struct work *w, struct err *err)
 		return refuse(w, &row, what, row.norm, err);
 	}
 	row.rate = optimizer_rate(&w->optimizer.set, w->run.step);
-	if (optimizer_step(&w->optimizer, w->share.weights, w->share.gradients, w->share.flags, batch.step, row.norm,
-	                   row.rate, err) ||
+	if (optimizer_step(&w->optimizer, w->share.weights, w->share.twins, w->share.gradients, w->share.flags,
+	                   batch.step, row.norm, row.rate, err) ||
 	    member_commit(&w->member, batch.step, err))
 		return -1;
 	w->run.step++;

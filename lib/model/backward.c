@@ -50,6 +50,7 @@ linear_back(const struct run *run, struct linear_param p, const float *dout, str
 	                                                    .in = in.f32,
 	                                                    .in16 = in.b16,
 	                                                    .weight = run->model->weights[p.weight],
+	                                                    .weight16 = run->model->weights16[p.weight],
 	                                                    .N = N,
 	                                                    .I = I,
 	                                                    .O = O,

@@ -42,6 +42,7 @@ layer(const struct run *run, struct linear_param p, struct state in, int N, int 
 	                                  .in16 = in.b16,
 	                                  .packed = m->packed[p.weight],
 	                                  .weight = m->weights[p.weight],
+	                                  .weight16 = m->weights16[p.weight],
 	                                  .bias = m->weights[p.bias],
 	                                  .N = N,
 	                                  .I = I,

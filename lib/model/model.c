@@ -25,8 +25,9 @@ model_open(struct model *model, const struct config *cfg, const struct params *p
 		return err_set(err, "this processor has no products in bf16, which need AVX-512");
 	model->weights = calloc(n, sizeof *model->weights);
 	model->packed = calloc(n, sizeof *model->packed);
+	model->weights16 = calloc(n, sizeof *model->weights16);
 	model->gradients = calloc(n, sizeof *model->gradients);
-	if (model->weights && model->packed && model->gradients)
+	if (model->weights && model->packed && model->weights16 && model->gradients)
 		model->tape = tape_new(model);
 	if (!model->tape) {
 		model_close(model);
@@ -41,6 +42,7 @@ model_close(struct model *model)
 	for (int i = 0; model->packed && i < model->params->n; i++)
 		model->op->pack_free(model->packed[i]);
 	free(model->packed);
+	free(model->weights16);
 	free(model->weights);
 	free(model->gradients);
 	tape_free(model->tape);

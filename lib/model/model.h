@@ -53,6 +53,7 @@ struct model {
 	/* (params.n) backend memory. NULL for what is packed: that of a layer, or of several whose first it is, by the first's weight. */
 	const float **weights;
 	struct packed **packed; /* (params.n) */
+	const bf16 **weights16; /* (params.n) backend memory: twins of what products read, in training; else NULL */
 	float **gradients;      /* (params.n) backend memory; NULL when there is no backward */
 	struct tape *tape;
 	int max; /* largest batch */

@@ -181,6 +181,13 @@ params_release(struct params *params)
 	*params = (struct params){ 0 };
 }
 
+int
+param_is_factor(const struct params *params, int number)
+{
+	return params->list[number].dims == 2 && number != params->word && number != params->position &&
+	       number != params->type;
+}
+
 size_t
 params_count(const struct params *params)
 {

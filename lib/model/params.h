@@ -69,6 +69,8 @@ struct params {
 int params_make(struct params *params, const struct config *cfg, struct err *err);
 void params_release(struct params *params);
 size_t params_count(const struct params *params); /* elements of all */
+/* Whether a parameter is the weight of a linear layer: what products read. */
+int param_is_factor(const struct params *params, int number);
 
 /*
  * Fill parameter `number` as it begins, from (seed, its number) alone: Philox and Box-Muller. range is the standard

@@ -112,6 +112,7 @@ struct linear {
 	const bf16 *in16;
 	const struct packed *packed; /* in place of weight, bias and precision, if not NULL */
 	const float *weight /* (O, I) */, *bias /* (O) */;
+	const bf16 *weight16; /* weight's twin; NULL: weight is rounded at each use */
 	int N, I, O;
 	enum activation act;
 	enum precision precision;
@@ -119,13 +120,14 @@ struct linear {
 
 /*
  * dout (N, O) is the gradient before the activation. din (N, I), if not NULL, written, or added if add_in;
- * dweight (O, I) and dbias (O) written, or added if add_weight. in16 as at forward.
+ * dweight (O, I) and dbias (O) written, or added if add_weight. in16 and weight16 as at forward.
  */
 struct linear_backward {
 	float *din, *dweight, *dbias;
 	const float *dout, *in;
 	const bf16 *in16;
 	const float *weight;
+	const bf16 *weight16;
 	int N, I, O;
 	int add_in, add_weight;
 	enum precision precision;
@@ -307,7 +309,8 @@ struct op {
 	void (*attention_backward)(const struct attention_backward *);
 	void (*gather)(const struct gather *);
 	void (*gather_backward)(const struct gather_backward *);
-	void (*add)(float *y, const float *x, size_t n); /* y added x */
+	void (*add)(float *y, const float *x, size_t n);     /* y added x */
+	void (*narrow)(bf16 *out, const float *x, size_t n); /* out written = x's twin */
 
 	double (*sumsq)(const float *x, size_t n); /* host double; not finite if any element is not */
 	void (*lamb)(const struct lamb *);

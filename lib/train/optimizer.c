@@ -144,8 +144,8 @@ look_ahead(struct optimizer *o, int i, float *weight, struct err *err)
 }
 
 int
-optimizer_step(struct optimizer *o, float **weights, float *const *gradients, const uint8_t *flags, int64_t step,
-               double norm, double rate, struct err *err)
+optimizer_step(struct optimizer *o, float **weights, bf16 *const *twins, float *const *gradients, const uint8_t *flags,
+               int64_t step, double norm, double rate, struct err *err)
 {
 	const struct optimizer_settings *set = &o->set;
 	double scale = set->clip > 0 && set->clip / (norm + CLIP_EPS) < 1 ? set->clip / (norm + CLIP_EPS) : 1;
@@ -162,6 +162,8 @@ optimizer_step(struct optimizer *o, float **weights, float *const *gradients, co
 			o->op->clamp(weights[i], o->params->list[i].n, ALPHA_LOW, ALPHA_HIGH);
 		if (o->params->list[i].init == INIT_SPAN)
 			o->op->clamp(weights[i], o->params->list[i].n, SPAN_LOW, SPAN_HIGH);
+		if (twins[i])
+			o->op->narrow(twins[i], weights[i], o->params->list[i].n);
 	}
 	return o->op->sync(err);
 }

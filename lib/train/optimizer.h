@@ -53,9 +53,9 @@ double optimizer_norm(const struct optimizer *o, float *const *gradients, const 
 /*
  * Update number `step` (from 1) of the weights, with that norm and rate. A parameter without gradient is not touched before it had
  * one; from then on it has one of zero, as in the reference's torch (1.x): a layer that LayerDrop leaves out goes on by its momentum.
- * Spans are kept in [0, 1], Lookahead's slow ones not (reference: models/adaptive_span.py, learner.py).
+ * A weight that has a twin in bf16 leaves its new value there, too. Spans are kept in [0, 1], Lookahead's slow ones not (reference: models/adaptive_span.py, learner.py).
  */
-int optimizer_step(struct optimizer *o, float **weights, float *const *gradients, const uint8_t *flags, int64_t step,
-                   double norm, double rate, struct err *err);
+int optimizer_step(struct optimizer *o, float **weights, bf16 *const *twins, float *const *gradients,
+                   const uint8_t *flags, int64_t step, double norm, double rate, struct err *err);
 
 #endif

@@ -21,6 +21,24 @@ pages(uint64_t bytes)
 	return (bytes + PAGE - 1) / PAGE * PAGE;
 }
 
+enum { ALIGN = 64 };
+
+static uint64_t
+twin_room(const struct param *p)
+{
+	return (p->n * sizeof(bf16) + ALIGN - 1) / ALIGN * ALIGN;
+}
+
+static uint64_t
+twin_bytes(const struct params *params, uint32_t precision)
+{
+	uint64_t sum = 0;
+
+	for (int i = 0; i < params->n && precision == PRECISION_BF16; i++)
+		sum += twin_room(&params->list[i]);
+	return sum;
+}
+
 /* The two images' headers, and where everything goes. headers[i] is malloc'd. */
 static int
 make_plan(struct share_plan *plan, struct image layout[2], uint8_t *headers[2], size_t header_bytes[2],
@@ -42,7 +60,8 @@ make_plan(struct share_plan *plan, struct image layout[2], uint8_t *headers[2], 
 	plan->gradients = pages(layout[0].size);
 	plan->gradients_size = layout[1].size;
 	plan->flags = plan->gradients + pages(layout[1].size);
-	plan->tape = plan->flags + pages((uint64_t)params->n);
+	plan->twins = plan->flags + pages((uint64_t)params->n);
+	plan->tape = plan->twins + pages(twin_bytes(params, plan->precision));
 	plan->size = plan->tape + pages(tape);
 	return 0;
 }
@@ -90,6 +109,24 @@ bind_tensors(struct share *share, float ***out, uint64_t at, uint64_t size, stru
 }
 
 static int
+bind_twins(struct share *share, struct err *err)
+{
+	uint8_t *at = share->base + share->plan.twins;
+
+	share->twins = calloc((size_t)share->params.n, sizeof *share->twins);
+	if (!share->twins)
+		return err_set(err, "out of memory for %d parameters", share->params.n);
+	if (!inside(&share->plan, share->plan.twins, twin_bytes(&share->params, share->plan.precision)))
+		return err_set(err, "shared memory: the weights in bf16 do not fit");
+	for (int i = 0; i < share->params.n && share->plan.precision == PRECISION_BF16; i++) {
+		if (param_is_factor(&share->params, i))
+			share->twins[i] = (bf16 *)(void *)at;
+		at += twin_room(&share->params.list[i]);
+	}
+	return 0;
+}
+
+static int
 bind_all(struct share *share, struct err *err)
 {
 	const struct share_plan *p = &share->plan;
@@ -107,7 +144,7 @@ bind_all(struct share *share, struct err *err)
 	if (!inside(p, p->flags, (uint64_t)share->params.n))
 		return err_set(err, "shared memory: the flags of %d parameters do not fit", share->params.n);
 	share->flags = share->base + p->flags;
-	return bind_tensors(share, &share->weights, p->weights, p->weights_size, err) ||
+	return bind_twins(share, err) || bind_tensors(share, &share->weights, p->weights, p->weights_size, err) ||
 	                       bind_tensors(share, &share->gradients, p->gradients, p->gradients_size, err)
 	               ? -1
 	               : 0;
@@ -152,8 +189,11 @@ share_create(struct share *share, const struct checkpoint *ckpt, int batch, enum
 		memcpy(share->base + share->plan.gradients, headers[1], header_bytes[1]);
 		bad = bind_all(share, err);
 	}
-	for (int i = 0; !bad && i < share->params.n; i++)
+	for (int i = 0; !bad && i < share->params.n; i++) {
 		memcpy(share->weights[i], ckpt->data[i], ckpt->params.list[i].n * sizeof(float));
+		if (share->twins[i])
+			op->narrow(share->twins[i], share->weights[i], ckpt->params.list[i].n);
+	}
 	for (int i = 0; i < 2; i++) {
 		free(headers[i]);
 		image_close(&layout[i]);
@@ -171,7 +211,7 @@ share_map(struct share *share, int fd, const struct share_plan *plan, struct err
 	*share = (struct share){ .fd = fd, .plan = *plan };
 	if (fstat(fd, &st) || (uint64_t)st.st_size != plan->size || !inside(plan, plan->weights, plan->weights_size) ||
 	    !inside(plan, plan->gradients, plan->gradients_size) || !inside(plan, plan->flags, 0) ||
-	    !inside(plan, plan->tape, 0) || !plan->batch || plan->batch > BATCH_MAX ||
+	    !inside(plan, plan->twins, 0) || !inside(plan, plan->tape, 0) || !plan->batch || plan->batch > BATCH_MAX ||
 	    plan->precision > PRECISION_BF16) {
 		err_set(err, "shared memory: its size is not what vqa-forward says");
 	} else if (!map(share, err) && !bind_all(share, err)) {
@@ -195,6 +235,7 @@ share_model(struct share *share, struct model *model, const struct op *op, struc
 	for (int i = 0; i < share->params.n; i++) {
 		model->weights[i] = share->weights[i];
 		model->gradients[i] = share->gradients[i];
+		model->weights16[i] = share->twins[i];
 	}
 	model_place(model, share->base + share->plan.tape);
 	return 0;
@@ -209,6 +250,7 @@ share_close(struct share *share)
 		close(share->fd);
 	free(share->weights);
 	free(share->gradients);
+	free(share->twins);
 	params_release(&share->params);
 	config_release(&share->config);
 	*share = (struct share){ .fd = -1 };

@@ -1,9 +1,10 @@
 /*
  * The memory that the training programs share: one sealed memfd, owned by vqa-forward, that holds
  *
- *     [weights: safetensors image][gradients: safetensors image][flags: a byte a parameter][tape]
+ *     [weights: safetensors image][gradients: safetensors image][flags: a byte a parameter][twins][tape]
  *
- * each part on a page boundary. The weights' image carries the configuration, so whoever maps the memory knows all sizes. The
+ * twins: where products are in bf16, every parameter's weights once more in bf16, each from a multiple of 64 bytes on; whoever writes
+ * weights writes those of linear layers there, too. Each part on a page boundary. The weights' image carries the configuration, so whoever maps the memory knows all sizes. The
  * tape has no header: every program runs the same plan (model/tape.h) for the largest batch.
  * Nothing of it has a name in a file system: it is gone with the last process.
  */
@@ -17,7 +18,7 @@
 
 /* Where the parts lie: what the owner tells a member. */
 struct share_plan {
-	uint64_t size, weights, weights_size, gradients, gradients_size, flags, tape;
+	uint64_t size, weights, weights_size, gradients, gradients_size, flags, twins, tape;
 	uint32_t batch, precision; /* enum precision */
 };
 
@@ -28,6 +29,7 @@ struct share {
 	struct config config;
 	struct params params;
 	float **weights, **gradients; /* (params.n), into the memory */
+	bf16 **twins;                 /* (params.n), into the memory; NULL for what no product reads in bf16 */
 	uint8_t *flags;               /* (params.n): enum gradient_flag */
 };
 

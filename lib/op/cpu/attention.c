@@ -368,7 +368,8 @@ put_context(const struct forward *f)
 	if (a->out)
 		put_rows(a->out + to, a->out_stride, f->context, b->rows, b->p);
 	for (int i = 0; a->out16 && i < b->rows; i++)
-		cpu_narrow(a->out16 + to + (size_t)i * (size_t)a->out_stride, f->context + i * b->p->V, (size_t)a->W);
+		cpu_narrow_row(a->out16 + to + (size_t)i * (size_t)a->out_stride, f->context + i * b->p->V,
+		               (size_t)a->W);
 }
 
 static void

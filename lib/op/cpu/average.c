@@ -32,7 +32,7 @@ cpu_average(const struct average *a)
 				cpu_drop(out, a->D, &a->drop,
 				         (uint32_t)b * a->drop.stride + (uint32_t)(r - a->rows.off[b]));
 			if (a->out16)
-				cpu_narrow(a->out16 + (size_t)r * D, out, D);
+				cpu_narrow_row(a->out16 + (size_t)r * D, out, D);
 		}
 }
 

@@ -39,6 +39,7 @@ void cpu_attention_backward(const struct attention_backward *);
 void cpu_gather(const struct gather *);
 void cpu_gather_backward(const struct gather_backward *);
 void cpu_add(float *y, const float *x, size_t n);
+void cpu_narrow(bf16 *out, const float *x, size_t n);
 double cpu_sumsq(const float *x, size_t n);
 void cpu_lamb(const struct lamb *);
 void cpu_adamw(const struct adamw *);
@@ -61,8 +62,8 @@ float *cpu_scratch(size_t n);
 /* out (n) = act(x), which may be x (linear.c uses it) */
 void cpu_activate(float *out, const float *x, size_t n, enum activation act);
 
-/* out (n) = x in bf16 */
-void cpu_narrow(bf16 *out, const float *x, size_t n);
+/* out (n) = x in bf16, by this thread alone */
+void cpu_narrow_row(bf16 *out, const float *x, size_t n);
 
 /* Keep or drop the elements of a row: x times 0 or 1/(1 - p). */
 void cpu_drop(float *x, int n, const struct dropout *drop, uint32_t row);

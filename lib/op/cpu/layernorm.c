@@ -70,7 +70,7 @@ forward_row(const struct layernorm *n, int r, uint32_t drop_row)
 		n->rstd[r] = rstd;
 	scale_shift(out, xhat, n->gain, n->bias, n->D);
 	if (n->out16)
-		cpu_narrow(n->out16 + at, out, (size_t)n->D);
+		cpu_narrow_row(n->out16 + at, out, (size_t)n->D);
 }
 
 void

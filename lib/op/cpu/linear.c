@@ -5,13 +5,6 @@
 #include "op/cpu/cpu.h"
 #include "op/cpu/matmul.h"
 
-VECTOR void
-cpu_narrow(bf16 *out, const float *x, size_t n)
-{
-	for (size_t i = 0; i < n; i++)
-		out[i] = bf16_of(x[i]);
-}
-
 /* What a linear layer needs beside its arguments, kept for next time. */
 enum scratch { WEIGHT, INPUT, GRADIENT, OUTPUT, SCRATCHES };
 
@@ -33,22 +26,23 @@ scratch(enum scratch which, size_t bytes)
 	return kept[which].at;
 }
 
-enum { BLOCK = 1 << 13 };
-
-/* x (n) in the precision of a product; NULL when there is no memory for it. */
+/* x (n) in the precision of a product, where it is not there already; NULL when there is no memory for it. */
 static const void *
-rounded(enum scratch which, const float *x, size_t n, enum precision precision)
+rounded(enum scratch which, const float *x, const bf16 *twin, size_t n, enum precision precision)
 {
 	bf16 *out;
 
 	if (precision == PRECISION_F32)
 		return x;
+	if (twin)
+		return twin;
 	out = scratch(which, n * sizeof *out);
-#pragma omp parallel for schedule(static) if (out && n > PARALLEL_LEAST)
-	for (size_t from = 0; from < (out ? n : 0); from += BLOCK)
-		cpu_narrow(out + from, x + from, n - from < BLOCK ? n - from : BLOCK);
+	if (out)
+		cpu_narrow(out, x, n);
 	return out;
 }
+
+enum { BLOCK = 1 << 13 };
 
 /* The layer's result from what the product left, a row at a time. */
 static void
@@ -67,7 +61,7 @@ finish(const struct linear *l, const float *product)
 
 			cpu_activate(out, product + at + from, n, l->act);
 			if (l->out16)
-				cpu_narrow(l->out16 + at + from, out, n);
+				cpu_narrow_row(l->out16 + at + from, out, n);
 		}
 	}
 }
@@ -78,16 +72,15 @@ cpu_linear(const struct linear *l)
 	size_t N = (size_t)l->N;
 	enum precision precision = l->packed ? cpu_packed_precision(l->packed) : l->precision;
 	float *product = l->pre ? l->pre : l->out ? l->out : NULL;
-	const void *in = precision == PRECISION_BF16 && l->in16 ? l->in16 : NULL, *weight = l->weight;
+	const void *in, *weight = NULL;
 
 	if (!N)
 		return;
 	if (!product)
 		product = scratch(OUTPUT, N * (size_t)l->O * sizeof *product);
-	if (!in)
-		in = rounded(INPUT, l->in, N * (size_t)l->I, precision);
+	in = rounded(INPUT, l->in, l->in16, N * (size_t)l->I, precision);
 	if (!l->packed)
-		weight = rounded(WEIGHT, l->weight, (size_t)l->O * (size_t)l->I, precision);
+		weight = rounded(WEIGHT, l->weight, l->weight16, (size_t)l->O * (size_t)l->I, precision);
 	if (!product || !in || (!l->packed && !weight))
 		return;
 	cpu_matmul(&(struct product){ .c = product,
@@ -137,8 +130,8 @@ cpu_linear_backward(const struct linear_backward *l)
 			memset(l->dweight, 0, O * I * sizeof *l->dweight);
 		return;
 	}
-	dout = rounded(GRADIENT, l->dout, N * O, l->precision);
-	in = l->precision == PRECISION_BF16 && l->in16 ? l->in16 : rounded(INPUT, l->in, N * I, l->precision);
+	dout = rounded(GRADIENT, l->dout, NULL, N * O, l->precision);
+	in = rounded(INPUT, l->in, l->in16, N * I, l->precision);
 	if (!dout || !in)
 		return;
 	cpu_matmul(&(struct product){ .c = l->dweight,
@@ -151,7 +144,7 @@ cpu_linear_backward(const struct linear_backward *l)
 	                              .precision = l->precision });
 	if (!l->din)
 		return;
-	weight = rounded(WEIGHT, l->weight, O * I, l->precision);
+	weight = rounded(WEIGHT, l->weight, l->weight16, O * I, l->precision);
 	if (weight)
 		cpu_matmul(&(struct product){ .c = l->din,
 		                              .a = { .at = dout },

@@ -32,6 +32,7 @@ const struct op vqa_op_table = {
 	.gather = cpu_gather,
 	.gather_backward = cpu_gather_backward,
 	.add = cpu_add,
+	.narrow = cpu_narrow,
 	.sumsq = cpu_sumsq,
 	.lamb = cpu_lamb,
 	.adamw = cpu_adamw,
