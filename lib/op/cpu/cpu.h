@@ -81,6 +81,8 @@ struct tiled {
 	float scale;
 };
 void cpu_tiled(const struct tiled *);
+/* out (W, Q) = x (n, W) transposed, zeros from n to Q; rows of x are `stride` apart */
+void cpu_transpose(float *restrict out, int Q, const float *restrict x, int stride, int n, int W);
 
 /*
  * The mask (keys) of a span for one head of a place; moves (keys): 1 where it moves with the span's value, else 0.
