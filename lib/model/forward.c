@@ -338,7 +338,8 @@ keep_images(const struct run *run, struct state x)
 	const struct tape *t = run->model->tape;
 	const struct image_tape *image = &t->image;
 	const struct params *p = run->model->params;
-	int first = 0, N = rows_total(&run->rows[VISION]), D = run->model->cfg->hidden;
+	int first = 0, last = tape_last_cross(t, run->model->cfg), N = rows_total(&run->rows[VISION]);
+	int D = run->model->cfg->hidden;
 	size_t from = (size_t)run->model->cfg->objects;
 
 	while (first < run->model->cfg->cross && t->batch.dropped_cross[first])
@@ -346,7 +347,8 @@ keep_images(const struct run *run, struct state x)
 	if (first == run->model->cfg->cross)
 		return;
 	run->op->copy(image->x + from * (size_t)D, x.f32, (size_t)N * (size_t)D * sizeof *x.f32);
-	linear(run, p->cross[first].cross.query, x, N, D, D, image->q + from * (size_t)D);
+	if (first < last || run->sink)
+		linear(run, p->cross[first].cross.query, x, N, D, D, image->q + from * (size_t)D);
 	keys_values(run, &p->cross[first].cross, x, N, image->kv + from * 2 * (size_t)D, NULL);
 }
 

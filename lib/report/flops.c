@@ -9,7 +9,8 @@
 
 struct sizes {
 	double T, R, D, F;
-	int last_reduced; /* of the last cross layer only what reaches [CLS] */
+	int last_reduced;  /* of the last cross layer only what reaches [CLS] */
+	double image_part; /* of what is computed of the image alone, a question's part */
 };
 
 static struct macs
@@ -55,14 +56,25 @@ last_cross_layer(struct sizes s)
 	return s.last_reduced ? sum(attend(s, s.T, s.R), sum(attend(s, 1, s.T), feed(s, 1))) : cross_layer(s);
 }
 
+/* n layers. The first has Q (if more than [CLS] is wanted), K and V of regions that have met no question yet. */
+static struct macs
+cross_stack(struct sizes s, int n)
+{
+	double of_image = (n > 1 || !s.last_reduced ? 3 : 2) * s.R * s.D * s.D;
+	struct macs out = sum(times(n - 1, cross_layer(s)), last_cross_layer(s));
+
+	out.linear -= (1 - s.image_part) * of_image;
+	return out;
+}
+
 static void
 count_parts(struct macs out[PARTS], const struct config *cfg, struct sizes s)
 {
 	out[0] = (struct macs){ 0, 0 };
-	out[1] = (struct macs){ s.R * (cfg->features + 4) * s.D, 0 };
+	out[1] = (struct macs){ s.image_part * s.R * (cfg->features + 4) * s.D, 0 };
 	out[2] = times(cfg->language, self_layer(s, s.T));
-	out[3] = times(cfg->vision, self_layer(s, s.R));
-	out[4] = sum(times(cfg->cross - 1, cross_layer(s)), last_cross_layer(s));
+	out[3] = times(cfg->vision * s.image_part, self_layer(s, s.R));
+	out[4] = cross_stack(s, cfg->cross);
 	out[5] = (struct macs){ s.D * s.D, 0 };
 	out[6] = (struct macs){ 2 * s.D * (s.D + cfg->answers_n), 0 };
 }
@@ -88,14 +100,6 @@ count_params(const struct params *params, const char *inside)
 		if (strstr(params->list[i].name, inside))
 			n += (double)params->list[i].n;
 	return n;
-}
-
-/* One layer less of a stack: any of its layers, of cross layers any but the last. `layers`: how many it can spare. */
-static void
-add_layer(struct flops *f, int layers, struct part layer)
-{
-	if (layers > 0)
-		f->savings[f->savings_n++] = layer;
 }
 
 /* Whether key k of S is masked for all rows of a head. */
@@ -142,7 +146,11 @@ module_masked(const struct subject *s, const struct module *m, struct sizes size
 	struct macs out = { 0, 0 };
 
 	if (m->over_regions && (both || !in_cross || !last))
-		out = sum(out, masked_macs(s, span, size, both ? size.T : size.R, size.R, cfg->objects));
+		out = masked_macs(s, span, size, both ? size.T : size.R, size.R, cfg->objects);
+	if (!in_cross || (both && !m->layer))
+		out.linear *= size.image_part;
+	if (!in_cross)
+		out.attention *= size.image_part;
 	if (m->over_words && (!both || !last))
 		out = sum(out, masked_macs(s, span, size,
 		                           both               ? size.R
@@ -152,47 +160,71 @@ module_masked(const struct subject *s, const struct module *m, struct sizes size
 	return out;
 }
 
-static void
-add_span(struct flops *f, const struct subject *s, struct sizes padded, struct sizes here)
+static struct macs
+span_saving(const struct subject *s, struct sizes sizes)
 {
-	struct part *saving = &f->savings[f->savings_n];
+	struct macs out = { 0, 0 };
 
-	if (!s->config.adaptive)
-		return;
-	*saving = (struct part){ .name = "span" };
-	for (int i = 0; i < s->modules_n; i++) {
-		saving->padded = sum(saving->padded, module_masked(s, &s->modules[i], padded));
-		saving->here = sum(saving->here, module_masked(s, &s->modules[i], here));
+	for (int i = 0; s->config.adaptive && i < s->modules_n; i++)
+		out = sum(out, module_masked(s, &s->modules[i], sizes));
+	return out;
+}
+
+static void
+count_way(struct flops *f, const struct subject *s, enum way way, struct sizes sizes)
+{
+	const struct config *cfg = &s->config;
+	struct macs parts[PARTS];
+
+	count_parts(parts, cfg, sizes);
+	for (int i = 0; i < PARTS; i++) {
+		f->parts[i].macs[way] = parts[i];
+		f->total.macs[way] = sum(f->total.macs[way], parts[i]);
 	}
-	f->savings_n++;
+	f->savings[0].macs[way] = self_layer(sizes, sizes.T);
+	f->savings[1].macs[way] = times(sizes.image_part, self_layer(sizes, sizes.R));
+	f->savings[2].macs[way] = sum(cross_stack(sizes, cfg->cross), times(-1, cross_stack(sizes, cfg->cross - 1)));
+	f->savings[3].macs[way] = span_saving(s, sizes);
+}
+
+/* Names and parameters; of savings, of those that the model can spare. */
+static void
+name_parts(struct flops *f, const struct subject *s)
+{
+	static const char *const names[SAVINGS] = { "prune-language", "prune-vision", "prune-cross", "span" };
+	static const char *const inside[SAVINGS - 1] = { "bert.encoder.layer.0.", "bert.encoder.r_layers.0.",
+		                                         "bert.encoder.x_layers.0." };
+	const struct config *cfg = &s->config;
+	const int spare[SAVINGS] = { cfg->language, cfg->vision, cfg->cross - 1, cfg->adaptive };
+
+	f->total.name = "total";
+	for (int i = 0; i < PARTS; i++) {
+		f->parts[i].name = part_names[i];
+		f->parts[i].params = count_params(&s->params, part_prefixes[i]);
+		f->total.params += f->parts[i].params;
+	}
+	for (int i = 0; i < SAVINGS; i++) {
+		f->savings[i].name = spare[i] ? names[i] : NULL;
+		f->savings[i].params = i < SAVINGS - 1 ? count_params(&s->params, inside[i]) : 0;
+	}
 }
 
 void
-flops_count(struct flops *f, const struct subject *s, double tokens, double objects)
+flops_count(struct flops *f, const struct subject *s, double tokens, double objects, double per_image)
 {
 	const struct config *cfg = &s->config;
-	struct sizes padded = { cfg->max_tokens, cfg->objects, cfg->hidden, cfg->ffn, 0 };
-	struct sizes here = { tokens, objects, cfg->hidden, cfg->ffn, 1 };
-	struct macs all[PARTS], some[PARTS];
+	const struct sizes here = {
+		.T = tokens, .R = objects, .D = cfg->hidden, .F = cfg->ffn, .last_reduced = 1, .image_part = 1
+	};
+	struct sizes padded = here, answering = here;
 
-	*f = (struct flops){ .total = { .name = "total" } };
-	count_parts(all, cfg, padded);
-	count_parts(some, cfg, here);
-	for (int i = 0; i < PARTS; i++) {
-		f->parts[i] =
-			(struct part){ part_names[i], count_params(&s->params, part_prefixes[i]), all[i], some[i] };
-		f->total.params += f->parts[i].params;
-		f->total.padded = sum(f->total.padded, all[i]);
-		f->total.here = sum(f->total.here, some[i]);
-	}
-	add_layer(f, cfg->language,
-	          (struct part){ "prune-language", count_params(&s->params, "bert.encoder.layer.0."),
-	                         self_layer(padded, padded.T), self_layer(here, here.T) });
-	add_layer(f, cfg->vision,
-	          (struct part){ "prune-vision", count_params(&s->params, "bert.encoder.r_layers.0."),
-	                         self_layer(padded, padded.R), self_layer(here, here.R) });
-	add_layer(f, cfg->cross - 1,
-	          (struct part){ "prune-cross", count_params(&s->params, "bert.encoder.x_layers.0."),
-	                         cross_layer(padded), cross_layer(here) });
-	add_span(f, s, padded, here);
+	padded.T = cfg->max_tokens;
+	padded.R = cfg->objects;
+	padded.last_reduced = 0;
+	answering.image_part = 1 / per_image;
+	*f = (struct flops){ 0 };
+	name_parts(f, s);
+	count_way(f, s, PADDED, padded);
+	count_way(f, s, HERE, here);
+	count_way(f, s, ANSWERING, answering);
 }
