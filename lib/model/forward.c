@@ -12,11 +12,7 @@ struct run {
 	struct model *model;
 	const struct op *op;
 	const struct pass *pass;
-	struct rows rows[2]; /* of LANGUAGE, VISION; those of images while `once` */
-	struct rows cls;     /* one row a question */
-	int once;            /* the vision side is that of images yet, not of questions */
-	const int *image;    /* (B): the image of a question */
-	int skipped;         /* images at the batch's beginning whose results are there already */
+	struct intake in; /* rows[VISION] and once change when the vision side meets the questions */
 	attention_sink *sink;
 	void *user;
 	float *host_probs;
@@ -88,15 +84,15 @@ hand_out(const struct run *run, const char *kind, int layer, const struct attent
 {
 	const struct model *m = run->model;
 	const struct rows queries = use->queries, keys = use->keys;
-	int by_image = run->once && use->side == VISION;
+	int by_image = run->in.once && use->side == VISION;
 	size_t at = 0;
 	int place = 0;
 	char name[64];
 
 	snprintf(name, sizeof name, "%s.%d", kind, layer);
-	for (int b = 0; b < run->cls.n; b++) {
+	for (int b = 0; b < run->in.cls.n; b++) {
 		/* Questions come in the order of their images. */
-		for (int own = by_image ? run->image[b] : b; place < own; place++)
+		for (int own = by_image ? run->in.image[b] : b; place < own; place++)
 			at += place_size(run, queries, keys, place);
 		run->op->get(run->host_probs, m->probs + at, place_size(run, queries, keys, place) * sizeof(float));
 		run->sink(run->user, name, b, run->host_probs, m->cfg->heads,
@@ -111,7 +107,7 @@ from_images(const struct run *run, float *out, const float *kept, int D)
 	run->op->gather(&(struct gather){ .out = out,
 	                                  .in = kept,
 	                                  .index = run->model->tape->image.row,
-	                                  .n = rows_total(&run->rows[VISION]),
+	                                  .n = rows_total(&run->in.rows[VISION]),
 	                                  .D = D });
 }
 
@@ -160,7 +156,7 @@ static struct state
 self_attention(const struct run *run, const struct attention_param *p, const struct attention_tape *t, enum side side,
                struct state x, const char *kind, int number)
 {
-	struct attention_use use = attention_between(run->rows, p, t, side, x, side, x);
+	struct attention_use use = attention_between(run->in.rows, p, t, side, x, side, x);
 
 	return attention(run, &use, kind, number);
 }
@@ -183,7 +179,7 @@ embed(const struct run *run, const struct tape *t)
 {
 	const struct params *p = run->model->params;
 	int D = run->model->cfg->hidden;
-	struct rows rows = run->rows[LANGUAGE];
+	struct rows rows = run->in.rows[LANGUAGE];
 
 	run->op->embedding(&(struct embedding){ .out = t->embedding.out.f32,
 	                                        .rows = rows,
@@ -208,7 +204,7 @@ see(const struct run *run, const struct tape *t)
 {
 	const struct config *cfg = run->model->cfg;
 	const struct params *p = run->model->params;
-	struct rows rows = run->rows[VISION];
+	struct rows rows = run->in.rows[VISION];
 	int N = rows_total(&rows), D = cfg->hidden;
 
 	linear(run, p->feature, plain(t->features), N, cfg->features, D, t->feature.out.f32);
@@ -235,7 +231,7 @@ stack(const struct run *run, const struct layer_param *p, const struct layer_tap
 		if (dropped[i])
 			continue;
 		x = self_attention(run, &p[i].self, &t[i].self, side, x, kind, i);
-		x = ffn(run, &p[i].ffn, &t[i].ffn, side, x, run->rows[side]);
+		x = ffn(run, &p[i].ffn, &t[i].ffn, side, x, run->in.rows[side]);
 	}
 	return x;
 }
@@ -244,8 +240,11 @@ stack(const struct run *run, const struct layer_param *p, const struct layer_tap
 static void
 gather_cls(const struct run *run, float *out, const float *x)
 {
-	run->op->gather(&(struct gather){
-		.out = out, .in = x, .index = run->rows[LANGUAGE].off, .n = run->cls.n, .D = run->model->cfg->hidden });
+	run->op->gather(&(struct gather){ .out = out,
+	                                  .in = x,
+	                                  .index = run->in.rows[LANGUAGE].off,
+	                                  .n = run->in.cls.n,
+	                                  .D = run->model->cfg->hidden });
 }
 
 /* What goes into a cross layer. */
@@ -258,7 +257,7 @@ static struct attention_use
 language_asks(const struct run *run, const struct cross_param *w, const struct cross_tape *x, const struct sides *in)
 {
 	struct attention_use use =
-		attention_between(run->rows, &w->cross, &x->language_cross, LANGUAGE, in->l, VISION, in->v);
+		attention_between(run->in.rows, &w->cross, &x->language_cross, LANGUAGE, in->l, VISION, in->v);
 
 	if (in->of_images)
 		use.kv = run->model->tape->image.kv;
@@ -269,7 +268,7 @@ static struct attention_use
 vision_asks(const struct run *run, const struct cross_param *w, const struct cross_tape *x, const struct sides *in)
 {
 	struct attention_use use =
-		attention_between(run->rows, &w->cross, &x->vision_cross, VISION, in->v, LANGUAGE, in->l);
+		attention_between(run->in.rows, &w->cross, &x->vision_cross, VISION, in->v, LANGUAGE, in->l);
 
 	if (in->of_images)
 		use.q = run->model->tape->image.q;
@@ -289,8 +288,8 @@ cross_layer(const struct run *run, const struct cross_param *w, const struct cro
 	v = attention(run, &answers, "cross-vision", i);
 	l = self_attention(run, &w->language_self, &x->language_self, LANGUAGE, l, "cross-self-language", i);
 	v = self_attention(run, &w->vision_self, &x->vision_self, VISION, v, "cross-self-vision", i);
-	sides->l = ffn(run, &w->language_ffn, &x->language_ffn, LANGUAGE, l, run->rows[LANGUAGE]);
-	sides->v = ffn(run, &w->vision_ffn, &x->vision_ffn, VISION, v, run->rows[VISION]);
+	sides->l = ffn(run, &w->language_ffn, &x->language_ffn, LANGUAGE, l, run->in.rows[LANGUAGE]);
+	sides->v = ffn(run, &w->vision_ffn, &x->vision_ffn, VISION, v, run->in.rows[VISION]);
 	sides->of_images = 0;
 }
 
@@ -304,9 +303,10 @@ last_cross_layer(const struct run *run, const struct cross_param *w, const struc
 	struct state l = attention(run, &use, NULL, 0);
 
 	gather_cls(run, t->cls, l.f32);
-	use = attention_between(run->rows, &w->language_self, &x->language_self, LANGUAGE, plain(t->cls), LANGUAGE, l);
-	use.queries = run->cls;
-	return ffn(run, &w->language_ffn, &x->language_ffn, LANGUAGE, attention(run, &use, NULL, 0), run->cls);
+	use = attention_between(run->in.rows, &w->language_self, &x->language_self, LANGUAGE, plain(t->cls), LANGUAGE,
+	                        l);
+	use.queries = run->in.cls;
+	return ffn(run, &w->language_ffn, &x->language_ffn, LANGUAGE, attention(run, &use, NULL, 0), run->in.cls);
 }
 
 /* All cross layers; returns (B, D): [CLS] of each question. All rows of the last are computed only if their attention is wanted. */
@@ -338,7 +338,7 @@ keep_images(const struct run *run, struct state x)
 	const struct tape *t = run->model->tape;
 	const struct image_tape *image = &t->image;
 	const struct params *p = run->model->params;
-	int first = 0, last = tape_last_cross(t, run->model->cfg), N = rows_total(&run->rows[VISION]);
+	int first = 0, last = tape_last_cross(t, run->model->cfg), N = rows_total(&run->in.rows[VISION]);
 	int D = run->model->cfg->hidden;
 	size_t from = (size_t)run->model->cfg->objects;
 
@@ -360,10 +360,10 @@ vision_side(struct run *run, const struct tape *t, const struct rows *questions)
 	struct state x =
 		stack(run, run->model->params->vision, t->vision, cfg->vision, VISION, see(run, t), "self-vision");
 
-	if (run->once) {
+	if (run->in.once) {
 		keep_images(run, x);
-		run->rows[VISION] = *questions;
-		run->once = 0;
+		run->in.rows[VISION] = *questions;
+		run->in.once = 0;
 	}
 	return x;
 }
@@ -372,100 +372,12 @@ static void
 answer(const struct run *run, const struct tape *t, struct state cls)
 {
 	const struct params *p = run->model->params;
-	int B = run->cls.n, D = run->model->cfg->hidden;
+	int B = run->in.cls.n, D = run->model->cfg->hidden;
 
 	layer(run, p->pooler, cls, B, D, D, ACT_TANH, NULL, plain(t->pooled));
 	layer(run, p->head_in, plain(t->pooled), B, D, 2 * D, ACT_GELU, t->head_pre, t->head.out);
-	norm(run, p->head_norm, &t->head, NULL, run->cls, 2 * D, (struct dropout){ 0 });
+	norm(run, p->head_norm, &t->head, NULL, run->in.cls, 2 * D, (struct dropout){ 0 });
 	linear(run, p->head_out, t->head.out, B, 2 * D, run->model->cfg->answers_n, t->logits);
-}
-
-/*
- * Images once: rows[VISION] become those of images that are not known already, and where the rows of questions will find theirs
- * is noted. An image that came from the batch before has its results moved to the first rows.
- */
-static void
-take_images(struct run *run, const struct tape *t, const struct batch *batch)
-{
-	struct model *m = run->model;
-	const struct config *cfg = m->cfg;
-	const struct image_tape *image = &t->image;
-	size_t D = (size_t)cfg->hidden;
-	int known = batch->carried && m->image_row >= 0 && !run->sink /* whose matrices are wanted again */,
-	    rows = batch->regions[1], n = 0;
-
-	if (known && m->image_row > 0) {
-		size_t from = (size_t)m->image_row, count = (size_t)rows * D;
-
-		run->op->copy(image->x, image->x + from * D, count * sizeof *image->x);
-		run->op->copy(image->q, image->q + from * D, count * sizeof *image->q);
-		run->op->copy(image->kv, image->kv + from * 2 * D, 2 * count * sizeof *image->kv);
-	}
-	for (int i = known; i <= batch->images; i++)
-		image->off[i - known] = batch->regions[i] - batch->regions[known];
-	for (int b = 0; b < batch->n; b++) {
-		int i = batch->image[b];
-		int at = i < known ? 0 : cfg->objects + image->off[i - known];
-
-		for (int r = batch->regions[i]; r < batch->regions[i + 1]; r++)
-			image->row[n++] = at++;
-	}
-	m->image_row = batch->images == known ? 0 : cfg->objects + image->off[batch->images - 1 - known];
-	run->skipped = known;
-	run->rows[VISION] = (struct rows){ batch->images - known, image->off };
-}
-
-/* What of the batch's images goes into the vision stack: of each new image, or again for each question. */
-static void
-put_features(const struct run *run, const struct tape *t, const struct batch *batch)
-{
-	size_t F = (size_t)run->model->cfg->features;
-	int count = run->once ? batch->images - run->skipped : batch->n;
-	size_t at = 0;
-
-	for (int place = 0; place < count; place++) {
-		int i = run->once ? run->skipped + place : batch->image[place];
-		size_t from = (size_t)batch->regions[i], rows = (size_t)batch->regions[i + 1] - from;
-
-		run->op->put(t->features + at * F, batch->features + from * F, rows * F * sizeof(float));
-		run->op->put(t->boxes + at * 4, batch->boxes + from * 4, rows * 4 * sizeof(float));
-		at += rows;
-	}
-}
-
-/* The batch into the tape: its description and its inputs. */
-static void
-take_batch(struct run *run, const struct tape *t, const struct batch *batch)
-{
-	const struct config *cfg = run->model->cfg;
-	const struct batch_tape *b = &t->batch;
-	int n = batch->n;
-
-	b->host[0] = n;
-	memcpy(b->language, batch->language, ((size_t)n + 1) * sizeof(int));
-	b->vision[0] = 0;
-	for (int i = 0; i < n; i++) {
-		int image = batch->image[i];
-
-		b->vision[i + 1] = b->vision[i] + batch->regions[image + 1] - batch->regions[image];
-	}
-	for (int i = 0; i <= n; i++)
-		b->cls[i] = i;
-	for (int i = 0; i < layers_total(cfg); i++)
-		b->dropped_all[i] = run->pass->dropped && run->pass->dropped[i];
-	memcpy(b->tokens, batch->tokens, (size_t)batch->language[n] * sizeof *batch->tokens);
-	run->op->put(b->shared, b->host, b->n * sizeof(int));
-	run->rows[LANGUAGE] = (struct rows){ n, b->language };
-	run->rows[VISION] = (struct rows){ n, b->vision };
-	run->cls = (struct rows){ n, b->cls };
-	/* Nothing in the vision stack may depend on the question: not its place, and (LayerDrop) not its batch. */
-	run->once = !run->model->train && !run->pass->dropped && !tape_spans_by_place(run->model, run->pass);
-	run->image = batch->image;
-	if (run->once)
-		take_images(run, t, batch);
-	else
-		run->model->image_row = -1;
-	put_features(run, t, batch);
 }
 
 static int
@@ -497,9 +409,9 @@ model_forward(struct model *model, const struct batch *batch, const struct pass 
 
 	if (sink && make_room_for_probs(&run, err))
 		return -1;
-	take_batch(&run, t, batch);
+	intake(&run.in, model, pass, batch, sink != NULL);
 	questions = (struct rows){ batch->n, t->batch.vision };
-	sides.of_images = run.once;
+	sides.of_images = run.in.once;
 	sides.l = stack(&run, p->language, t->language, cfg->language, LANGUAGE, embed(&run, t), "self-language");
 	sides.v = vision_side(&run, t, &questions);
 	answer(&run, t, cross(&run, sides));

@@ -126,6 +126,19 @@ void tape_free(struct tape *tape);
 /* Run the plan; base NULL only measures. */
 void tape_place(struct tape *tape, const struct model *model, void *base);
 
+/* What forward computes of a batch. */
+struct intake {
+	struct rows rows[2]; /* of LANGUAGE, VISION; the latter of images that are not known yet, where once is set */
+	struct rows cls;     /* one row a question */
+	int once;            /* the vision side is that of images, not of questions */
+	const int *image;    /* (B): the image of a question */
+	int skipped;         /* images at the batch's beginning whose results are there already */
+};
+
+/* Put the batch into the model's tape. want_attention: nothing that was computed for the batch before will do. */
+void intake(struct intake *in, struct model *model, const struct pass *pass, const struct batch *batch,
+            int want_attention);
+
 /* The last cross layer that was not left out, -1 if all were: of it only what reaches [CLS] is computed. */
 int tape_last_cross(const struct tape *tape, const struct config *cfg);
 
