@@ -57,7 +57,7 @@ header_read_text(const struct rec_in *in, const char *key, char *out, size_t siz
 int
 header_read_run(const struct rec_in *in, struct run_state *run, struct err *err)
 {
-	char precision[16];
+	char precision[16] = "f32"; /* who says nothing of it knows of no other */
 	int64_t seed, compat;
 
 	*run = (struct run_state){ 0 };
@@ -69,7 +69,7 @@ header_read_run(const struct rec_in *in, struct run_state *run, struct err *err)
 	    rec_int(in, "taken", 0, RUN_COUNT_MAX, &run->taken, err) ||
 	    rec_int(in, "batch", 1, BATCH_MAX, &run->batch, err) || rec_int(in, "seed", 0, RUN_SEED_MAX, &seed, err) ||
 	    rec_int(in, "compat", 0, 1, &compat, err) || rec_real(in, "dropout", &run->dropout, err) ||
-	    header_read_text(in, "precision", precision, sizeof precision, err))
+	    (rec_get(in, "precision") && header_read_text(in, "precision", precision, sizeof precision, err)))
 		return -1;
 	if (precision_parse(&run->precision, precision))
 		return rec_fault(in, err, "'precision' is '%s', expected f32 or bf16", precision);

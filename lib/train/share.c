@@ -39,6 +39,12 @@ twin_bytes(const struct params *params, uint32_t precision)
 	return sum;
 }
 
+static uint64_t
+twins_at(const struct share_plan *plan, const struct params *params)
+{
+	return plan->flags + pages((uint64_t)params->n);
+}
+
 /* The two images' headers, and where everything goes. headers[i] is malloc'd. */
 static int
 make_plan(struct share_plan *plan, struct image layout[2], uint8_t *headers[2], size_t header_bytes[2],
@@ -60,8 +66,7 @@ make_plan(struct share_plan *plan, struct image layout[2], uint8_t *headers[2], 
 	plan->gradients = pages(layout[0].size);
 	plan->gradients_size = layout[1].size;
 	plan->flags = plan->gradients + pages(layout[1].size);
-	plan->twins = plan->flags + pages((uint64_t)params->n);
-	plan->tape = plan->twins + pages(twin_bytes(params, plan->precision));
+	plan->tape = twins_at(plan, params) + pages(twin_bytes(params, plan->precision));
 	plan->size = plan->tape + pages(tape);
 	return 0;
 }
@@ -111,12 +116,13 @@ bind_tensors(struct share *share, float ***out, uint64_t at, uint64_t size, stru
 static int
 bind_twins(struct share *share, struct err *err)
 {
-	uint8_t *at = share->base + share->plan.twins;
+	uint8_t *at = share->base + twins_at(&share->plan, &share->params);
 
 	share->twins = calloc((size_t)share->params.n, sizeof *share->twins);
 	if (!share->twins)
 		return err_set(err, "out of memory for %d parameters", share->params.n);
-	if (!inside(&share->plan, share->plan.twins, twin_bytes(&share->params, share->plan.precision)))
+	if (!inside(&share->plan, twins_at(&share->plan, &share->params),
+	            twin_bytes(&share->params, share->plan.precision)))
 		return err_set(err, "shared memory: the weights in bf16 do not fit");
 	for (int i = 0; i < share->params.n && share->plan.precision == PRECISION_BF16; i++) {
 		if (param_is_factor(&share->params, i))
@@ -211,7 +217,7 @@ share_map(struct share *share, int fd, const struct share_plan *plan, struct err
 	*share = (struct share){ .fd = fd, .plan = *plan };
 	if (fstat(fd, &st) || (uint64_t)st.st_size != plan->size || !inside(plan, plan->weights, plan->weights_size) ||
 	    !inside(plan, plan->gradients, plan->gradients_size) || !inside(plan, plan->flags, 0) ||
-	    !inside(plan, plan->twins, 0) || !inside(plan, plan->tape, 0) || !plan->batch || plan->batch > BATCH_MAX ||
+	    !inside(plan, plan->tape, 0) || !plan->batch || plan->batch > BATCH_MAX ||
 	    plan->precision > PRECISION_BF16) {
 		err_set(err, "shared memory: its size is not what vqa-forward says");
 	} else if (!map(share, err) && !bind_all(share, err)) {

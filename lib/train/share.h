@@ -3,9 +3,9 @@
  *
  *     [weights: safetensors image][gradients: safetensors image][flags: a byte a parameter][twins][tape]
  *
- * twins: where products are in bf16, every parameter's weights once more in bf16, each from a multiple of 64 bytes on; whoever writes
- * weights writes those of linear layers there, too. Each part on a page boundary. The weights' image carries the configuration, so whoever maps the memory knows all sizes. The
- * tape has no header: every program runs the same plan (model/tape.h) for the largest batch.
+ * each part on a page boundary. The weights' image carries the configuration, so whoever maps the memory knows all sizes. Twins: where
+ * products are in bf16, room for each parameter once more in bf16, from a multiple of 64 bytes on; who writes the weight of a linear layer
+ * writes its twin, too. The tape has no header: every program runs the same plan (model/tape.h) for the largest batch.
  * Nothing of it has a name in a file system: it is gone with the last process.
  */
 #ifndef VQA_TRAIN_SHARE_H
@@ -18,7 +18,7 @@
 
 /* Where the parts lie: what the owner tells a member. */
 struct share_plan {
-	uint64_t size, weights, weights_size, gradients, gradients_size, flags, twins, tape;
+	uint64_t size, weights, weights_size, gradients, gradients_size, flags, tape;
 	uint32_t batch, precision; /* enum precision */
 };
 
