@@ -31,8 +31,6 @@ int features_room(struct features *f, int n, int columns, int f16, struct err *e
 void features_release(struct features *f);
 /* Boxes in pixels to shares, of which up to 1e-5 beyond the picture are its edge, as with the reference; -1 with words of one outside. */
 int features_share_boxes(struct features *f, struct err *err);
-/* The index of the first number that is not finite; n if all are. */
-size_t first_not_finite(const float *x, size_t n);
 /* Floats to halves, in place, rounded to the nearest; -1 with words of one that would become infinite, which is number *at of all. */
 int features_to_halves(struct features *f, size_t *at, struct err *err);
 static inline size_t

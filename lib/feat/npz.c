@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "sys/floats.h"
 #include "sys/utf8.h"
 
 enum { PIXELS = 1 << 24 };

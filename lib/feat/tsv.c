@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "sys/base64.h"
+#include "sys/floats.h"
 #include "sys/opt.h"
 
 enum { ID, HEIGHT, WIDTH, OBJECTS_ID, OBJECTS_CONF, ATTRS_ID, ATTRS_CONF, BOXES_N, BOXES, FEATURES, COLUMNS };

@@ -3,10 +3,9 @@
  */
 #include "stream/schema.h"
 
-#include <math.h>
 #include <string.h>
 
-#include "sys/half.h"
+#include "sys/floats.h"
 
 static int
 label_read(const struct rec_in *in, const msgpack_object *label, struct err *err)
@@ -126,18 +125,21 @@ boxes_read(const struct rec_in *in, struct image_rec *image, struct err *err)
 	return 0;
 }
 
-static float
-feature(const struct image_rec *image, size_t i)
+static int
+check_finite(const struct rec_in *in, const struct image_rec *image, struct err *err)
 {
-	uint16_t half;
+	size_t n = (size_t)image->n * (size_t)image->width, i;
 	float x;
 
-	if (image->f16) {
-		memcpy(&half, (const char *)image->features + 2 * i, sizeof half);
-		return half_to_float(half);
-	}
-	memcpy(&x, (const char *)image->features + 4 * i, sizeof x);
-	return x;
+	i = image->f16 ? first_half_not_finite(image->features, n) : first_not_finite(image->features, n);
+	if (i == n)
+		return 0;
+	if (image->f16)
+		halves_to_floats(&x, (const char *)image->features + 2 * i, 1);
+	else
+		memcpy(&x, (const char *)image->features + 4 * i, sizeof x);
+	return rec_fault(in, err, "image '%.*s': feature of region %zu, column %zu is %g, expected a finite number",
+	                 (int)image->id_n, image->id, i / (size_t)image->width, i % (size_t)image->width, (double)x);
 }
 
 int
@@ -166,14 +168,7 @@ image_rec_read(const struct rec_in *in, struct image_rec *image, struct err *err
 		                 (int)image->id_n, image->id, size, row, image->n);
 	image->features = features->via.bin.ptr;
 	image->width = (int64_t)(size / row);
-	for (size_t i = 0; i < (size_t)image->n * (size_t)image->width; i++)
-		if (!isfinite(feature(image, i)))
-			return rec_fault(
-				in, err,
-				"image '%.*s': feature of region %zu, column %zu is %g, expected a finite number",
-				(int)image->id_n, image->id, i / (size_t)image->width, i % (size_t)image->width,
-				(double)feature(image, i));
-	return 0;
+	return check_finite(in, image, err);
 }
 
 void
@@ -181,10 +176,8 @@ image_rec_features(const struct image_rec *image, float *out)
 {
 	size_t n = (size_t)image->n * (size_t)image->width;
 
-	if (!image->f16) {
+	if (image->f16)
+		halves_to_floats(out, image->features, n);
+	else
 		memcpy(out, image->features, n * sizeof *out);
-		return;
-	}
-	for (size_t i = 0; i < n; i++)
-		out[i] = feature(image, i);
 }

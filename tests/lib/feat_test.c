@@ -14,6 +14,7 @@
 #include "feat/features.h"
 #include "sys/base64.h"
 #include "sys/crc.h"
+#include "sys/floats.h"
 #include "sys/half.h"
 
 enum { BYTES = 300 };
@@ -131,21 +132,56 @@ static void
 test_not_finite(void **state)
 {
 	static const float others[] = { INFINITY, -INFINITY, NAN, -NAN };
+	static const uint16_t other_halves[] = { 0x7c00, 0xfc00, 0x7c01, 0xffff };
 	float x[200] = { 0 };
+	uint16_t h[200] = { 0 };
 
 	(void)state;
 	for (size_t n = 0; n <= 200; n++) {
-		for (size_t i = 0; i < n; i++)
+		for (size_t i = 0; i < n; i++) {
 			x[i] = i % 3 ? -3.4e38f : (float)i;
+			h[i] = i % 3 ? 0xfbff : i % 2 ? 0x7bff : 0;
+		}
 		assert_int_equal(first_not_finite(x, n), n);
+		assert_int_equal(first_half_not_finite(h, n), n);
 		for (size_t i = 0; i < n; i++) {
 			float was = x[i];
+			uint16_t was_half = h[i];
 
 			x[i] = others[i % 4];
+			h[i] = other_halves[i % 4];
 			assert_int_equal(first_not_finite(x, n), i);
+			assert_int_equal(first_half_not_finite(h, n), i);
 			x[i] = was;
+			h[i] = was_half;
 		}
 	}
+}
+
+/* All of them, at odd addresses, by eights and alone. A number stays one, and what is none does too. */
+static void
+test_from_halves(void **state)
+{
+	enum { ALL = 1 << 16 };
+	char *in = malloc(2 * ALL + 1);
+	float *out = malloc(ALL * sizeof *out);
+
+	(void)state;
+	for (unsigned i = 0; i < ALL; i++) {
+		uint16_t half = (uint16_t)i;
+
+		memcpy(in + 1 + 2 * i, &half, sizeof half);
+	}
+	for (unsigned from = 0; from < 2; from++) {
+		halves_to_floats(out, in + 1 + 2 * from, ALL - from);
+		for (unsigned i = from; i < ALL; i++) {
+			float want = half_to_float((uint16_t)i);
+
+			assert_true(isnan(want) ? isnan(out[i - from]) : !memcmp(&out[i - from], &want, sizeof want));
+		}
+	}
+	free(in);
+	free(out);
 }
 
 /* The middles between halves, which go to the even one, and the floats next to them; by eights and alone. */
@@ -187,8 +223,9 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_base64),     cmocka_unit_test(test_base64_faults), cmocka_unit_test(test_crc),
-		cmocka_unit_test(test_not_finite), cmocka_unit_test(test_halves),
+		cmocka_unit_test(test_base64), cmocka_unit_test(test_base64_faults),
+		cmocka_unit_test(test_crc),    cmocka_unit_test(test_not_finite),
+		cmocka_unit_test(test_halves), cmocka_unit_test(test_from_halves),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
