@@ -197,7 +197,7 @@ tee_loss() {
 	cmp run/LAST.safetensors before.safetensors
 }
 
-@test "other seed, batch, dropout or stream: a run does not go on" {
+@test "other seed, batch, dropout, precision or stream: a run does not go on" {
 	(train start.safetensors run) 3>&- &
 	wait_for '[ -e run/LAST.safetensors ]'
 	kill -9 "$(cat pid.vqa-step)"
@@ -211,6 +211,7 @@ tee_loss() {
 	refused 'batch 4, found 5' -b 5 -r 3
 	refused 'seed 3, found 4' -b 4 -r 4
 	refused 'dropout 0.1, found 0.2' -b 4 -r 3 --dropout 0.2
+	refused 'precision f32, found bf16' -b 4 -r 3 -p bf16
 	refused '--compat off, found on' -b 4 -r 3 --compat
 	/usr/bin/python3 "$ROOT/tests/synthetic.py" --names --answers 13 --seed 2 >another
 	other=another refused 'source synthetic 1, found synthetic 2' -b 4 -r 3

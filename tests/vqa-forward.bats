@@ -41,6 +41,20 @@ synthetic() {
 		awk '{ d = $1 - $2; if (d * d > 1e-10) exit 1 } END { exit NR != 104 }'
 }
 
+# Several questions an image, cut everywhere: what is known of an image from the batch before is what would be computed again.
+@test "an image's questions in one batch or in several: the same bytes" {
+	[ "$(vqa-dump <stream | jq -r 'select(.type == "image").id' | wc -l)" -gt 1 ]
+	vqa-forward -l -b 8 tiny <stream | vqa-dump | grep '"answer"' >whole
+	[ "$(wc -l <whole)" = 8 ]
+	for size in 1 2 3 5 7; do
+		vqa-forward -l -b $size tiny <stream | vqa-dump | grep '"answer"' | cmp - whole
+	done
+}
+
+@test "bf16 where the processor has no products in it" {
+	ONEDNN_MAX_CPU_ISA=AVX2 fails_with 1 'vqa-forward: the cpu backend has no products in bf16 on this machine' vqa-forward -p bf16 tiny <stream
+}
+
 # The logits of each question, a line each.
 logits() {
 	vqa-forward -l "$@" <stream | vqa-dump | jq -c 'select(.type == "answer").logits.f32'

@@ -22,7 +22,8 @@ model_open(struct model *model, const struct config *cfg, const struct params *p
 		                 .precision = precision,
 		                 .image_row = -1 };
 	if (!op->has(precision))
-		return err_set(err, "this processor has no products in bf16, which need AVX-512");
+		return err_set(err, "the %s backend has no products in %s on this machine", op->name,
+		               precision_name(precision));
 	model->weights = calloc(n, sizeof *model->weights);
 	model->packed = calloc(n, sizeof *model->packed);
 	model->weights16 = calloc(n, sizeof *model->weights16);
