@@ -10,6 +10,7 @@ BUILD = build
 PACKAGES_BUILD = gcc g++ make pkg-config libc6-dev libdnnl-dev libgomp1 libmsgpack-dev liblmdb-dev libjansson-dev libutf8proc-dev libpng-dev zlib1g-dev
 PACKAGES_RUN = jq gnuplot-nox curl unzip ca-certificates python3-pip
 PACKAGES_CHECK = bats git libcmocka-dev mandoc shellcheck clang clang-format libclang-rt-14-dev python3-msgpack procps zsh chromium
+PACKAGES_BENCH = python3-dev linux-perf
 PACKAGES = $(PACKAGES_BUILD) $(PACKAGES_RUN) $(PACKAGES_CHECK)
 
 CC = gcc
@@ -141,7 +142,7 @@ check-sanitize: deps
 
 check-style:
 	clang-format --dry-run -Werror $$(git ls-files '*.c' '*.h')
-	shellcheck -x pipelines/* tests/run tests/bench tests/helper.bash .ci/run
+	shellcheck -x pipelines/* tests/run tests/bench/run tests/helper.bash .ci/run
 	! mandoc -T lint $(PAGES) | grep -v 'referenced manual not found\|outdated mandoc.db'
 
 # --- Fuzzing, a target a parser. `make fuzz` builds them; `make fuzz-run FUZZ_TIME=60` runs each that many seconds, from its
@@ -166,10 +167,11 @@ fuzz-run: fuzz
 			build/fuzz/found/$$target tests/fuzz/corpus/$${target%_fuzz}; \
 	done
 
-# Against PyTorch, which is fetched into build/bench; without it, our own figures.
+# Against PyTorch, OpenVINO and ONNX Runtime, which are fetched into build/bench; without them, our own figures. BENCH=ROW picks rows.
 bench: deps
+	$(call need,$(PACKAGES_BENCH))
 	$(MAKE) all
-	tests/bench
+	tests/bench/run
 
 # --- Installation. The programs print their shells' completions themselves.
 BASH_COMPLETIONS = $(PROGRAMS:%=$(BUILD)/completions/bash/%)

@@ -1,89 +1,16 @@
-#!/usr/bin/python3
-"""The workload of tests/bench, and its peer: the same model in PyTorch, as the reference runs it.
-
-    bench.py stream QUESTIONS FEATURES ANSWERS        a stream of questions shaped like VQA's on stdout
-    bench.py row SIZE ATTENTION WORK                  medians of rounds (questions, seconds of N, of 2 N batches, the peer's rate)
-    bench.py versions                                 the peer's versions, one line
-    bench.py check CKPT STREAM ANSWERED LOG           logits, losses and norms against what our programs made of STREAM
-    bench.py answer CKPT STREAM WARM TIMED            answer WARM batches, then time TIMED more: questions a second
-    bench.py train CKPT STREAM WARM TIMED             the same for training steps
-
-The peer is eager PyTorch in float32: every question padded to 20 tokens and 36 regions, every layer computed whole, entmax by
-the bisection of the package entmax. Reading and padding the questions lies outside its timed part.
-"""
-import array
+"""The model in PyTorch, as the reference runs it: every question padded to 20 tokens and 36 regions, every layer whole, entmax by
+the bisection of the package entmax. Its optimizer, and what it reads: our checkpoints and streams."""
 import json
 import math
-import os
-import random
-import statistics
 import struct
-import sys
-import time
 
 import msgpack
-
-BATCH, TOKENS, OBJECTS = 32, 20, 36
-RATES = {'check': (1e-3, 1e-3), 'train': (1e-5, 5e-5)}   # lowest and highest; a check's steps are large enough to show in the loss
-
-
-# --- The workload.
-
-def stream(questions, features, answers):
-    """VQA's shape: 5.4 questions an image, in the images' order, of 5 to 17 tokens, 9.6 on average; 1 to 3 answers of 10 people's."""
-    draw = random.Random(1)
-    pool = array.array('f', (draw.gauss(0, 1) for _ in range(1 << 20))).tobytes()
-    size = 4 * OBJECTS * features
-    left = 0
-
-    def send(record):
-        sys.stdout.buffer.write(msgpack.packb(record, use_bin_type=True))
-
-    send({'type': 'header', 'vqa': 1, 'by': 'bench.py', 'questions': questions})
-    for q in range(questions):
-        if not left:
-            left = 5 + (draw.random() < 0.4)
-            image = 'image %d' % q
-            start = 4 * draw.randrange((len(pool) - size) // 4)
-            boxes = array.array('f', (draw.random() for _ in range(4 * OBJECTS)))
-            send({'type': 'image', 'id': image, 'n': OBJECTS, 'width': 640, 'height': 480, 'boxes': boxes.tobytes(),
-                  'features': pool[start:start + size]})
-        left -= 1
-        n = 5 + sum(draw.random() < 4.6 / 12 for _ in range(12))
-        tokens = array.array('i', [101] + [draw.randrange(1000, 30522) for _ in range(n - 2)] + [102])
-        label = {str(draw.randrange(answers)): score for score in (1.0, 0.6, 0.3)[:draw.randrange(1, 4)]}
-        send({'type': 'question', 'id': q, 'image': image, 'sent': '', 'tokens': tokens.tobytes(), 'label': label})
-    send({'type': 'end', 'questions': questions})
-
-
-def row(*names):
-    """Rounds in which the longer run took less time are left out, and said so."""
-    rounds, columns = [], []
-    for questions, once, twice, *theirs in (map(float, line.split()) for line in sys.stdin):
-        if twice > once:
-            rounds.append([questions / (twice - once)] + theirs)
-        else:
-            print('bench.py: %s: a round is left out, this machine is too busy' % ' '.join(names), file=sys.stderr)
-    if rounds:
-        columns.append('%.1f' % statistics.median(r[0] for r in rounds))
-        if len(rounds[0]) > 1:
-            ratios = [ours / theirs for ours, theirs in rounds]
-            columns.append('%.1f' % statistics.median(r[1] for r in rounds))
-            columns += ['%.2f' % f(ratios) for f in (statistics.median, min, max)]
-    print(*names, *columns, *(5 - len(columns)) * ['-'], sep='\t', flush=True)
-
-
-if sys.argv[1] in ('stream', 'row'):   # these do without PyTorch
-    if sys.argv[1] == 'stream':
-        stream(*map(int, sys.argv[2:]))
-    else:
-        row(*sys.argv[2:])
-    sys.exit()
-
 import torch
 from entmax import entmax_bisect
 from torch import nn
 from torch.nn import functional as F
+
+TOKENS, OBJECTS = 20, 36
 
 
 # --- What our programs read and write.
@@ -99,15 +26,15 @@ def checkpoint(path):
     return json.loads(metadata['vqa.config']), len(json.loads(metadata['vqa.answers'])), tensors
 
 
-def batches(path, answers, count):
-    """count whole batches, padded: ids, mask, features, boxes, target."""
+def batches(path, answers, size, skip, count):
+    """count whole batches of size questions, after skip such, padded: ids, mask, features, boxes, target."""
     unpacker = msgpack.Unpacker(open(path, 'rb'), raw=False, max_bin_len=1 << 26)
     floats = lambda b: torch.frombuffer(bytearray(b), dtype=torch.float32).view(OBJECTS, -1)
-    for _ in range(count):
-        ids = torch.zeros(BATCH, TOKENS, dtype=torch.int64)
-        target = torch.zeros(BATCH, answers)
+    for batch in range(skip + count):
+        ids = torch.zeros(size, TOKENS, dtype=torch.int64)
+        target = torch.zeros(size, answers)
         features, boxes = [], []
-        while len(features) < BATCH:
+        while len(features) < size:
             r = next(unpacker)
             if r['type'] == 'image':
                 image = floats(r['features']), floats(r['boxes'])
@@ -118,7 +45,8 @@ def batches(path, answers, count):
                     target[len(features), int(answer)] = score
                 features.append(image[0])
                 boxes.append(image[1])
-        yield ids, (ids != 0).float(), torch.stack(features), torch.stack(boxes), target
+        if batch >= skip:
+            yield ids, (ids != 0).float(), torch.stack(features), torch.stack(boxes), target
 
 
 # --- The model, under the reference's parameter names.
@@ -129,12 +57,27 @@ class Alpha(nn.Module):
         self.alpha = nn.Parameter(torch.ones(heads))
 
 
+class Span(nn.Module):
+    """An adaptive span's mask (models/adaptive_span.py); of several rows, their mean."""
+    def __init__(self, c):
+        super().__init__()
+        self.current_val = nn.Parameter(torch.zeros(c['span_rows'], c['heads'], 1, 1))
+        self.ramp = c['span_ramp']
+
+    def forward(self, probs):
+        n = probs.shape[3]
+        value = self.current_val.mean(0, keepdim=True) * n
+        probs = probs * ((torch.arange(1 - n, 1, dtype=value.dtype) + value) / self.ramp + 1).clamp(0, 1)
+        return probs / (probs.sum(-1, keepdim=True) + 1e-8)
+
+
 class Attend(nn.Module):
     def __init__(self, c):
         super().__init__()
         self.heads = c['heads']
         self.query, self.key, self.value = (nn.Linear(c['hidden'], c['hidden']) for _ in range(3))
         self.entmax_alpha = Alpha(self.heads) if c['sparse'] else None
+        self.adaptive_span = Span(c) if c['adaptive'] else None
         self.dropout = nn.Dropout(c['dropout'])
 
     def split(self, x):
@@ -150,6 +93,8 @@ class Attend(nn.Module):
             probs = entmax_bisect(scores, self.entmax_alpha.alpha.view(1, -1, 1, 1))
         else:
             probs = F.softmax(scores, -1)
+        if self.adaptive_span is not None:
+            probs = self.adaptive_span(probs)
         return (self.dropout(probs) @ v).transpose(1, 2).flatten(2)
 
 
@@ -293,9 +238,11 @@ class Lamb:
                 p.copy_(slow)
 
 
-def train(model, lamb, batch, rates):
-    """One step; its loss and the gradient's norm before clipping."""
-    loss = F.binary_cross_entropy_with_logits(model(*batch[:4]), batch[4]) * batch[4].shape[1]
+def train(model, lamb, batch, rates, bf16=False):
+    """One step; its loss and the gradient's norm before clipping. In bf16 as autocast has it."""
+    with torch.autocast('cpu', torch.bfloat16, enabled=bf16):
+        logits = model(*batch[:4])
+    loss = F.binary_cross_entropy_with_logits(logits.float(), batch[4]) * batch[4].shape[1]
     loss.backward()
     norm = nn.utils.clip_grad_norm_(lamb.params, 5.0)
     lamb.step(*rates)
@@ -304,56 +251,3 @@ def train(model, lamb, batch, rates):
             alpha.clamp_(1.01, 2)
     model.zero_grad(set_to_none=True)
     return loss.item(), norm.item()
-
-
-# --- The commands.
-
-def check(model, path, answered, log):
-    """Dropout is off on both sides. Sums in another order differ by some 1e-6; a step of LAMB enlarges that."""
-    rows = [line.rstrip('\n').split('\t') for line in open(log)]
-    rows = [dict(zip(rows[0], row)) for row in rows[1:]][:12]   # Lookahead shows from the tenth step on
-    ours = torch.cat([torch.frombuffer(bytearray(r['logits']), dtype=torch.float32)
-                      for r in msgpack.Unpacker(open(answered, 'rb'), raw=False) if r['type'] == 'answer'])
-    known = list(batches(path, model.logit_fc[3].out_features, len(rows)))
-    model.eval()
-    with torch.inference_mode():
-        logits = torch.cat([model(*batch[:4]) for batch in known]).flatten()
-    error = (ours[:len(logits)] - logits).abs().max().item()
-    lamb = Lamb(model.parameters())
-    theirs = [train(model, lamb, batch, RATES['check']) for batch in known]
-    worst = [max(abs(float(row[name]) / pair[i] - 1) for row, pair in zip(rows, theirs)) for i, name in enumerate(('total', 'norm'))]
-    print('logits differ by %.1e at most (their deviation is %.2f); over %d steps the loss by %.1e and the norm by %.1e of themselves'
-          % (error, logits.std(), len(rows), *worst))
-    if not (error <= 1e-4 and worst[0] <= 1e-4 and worst[1] <= 1e-2):
-        sys.exit('bench.py: not the same model; nothing to compare')
-
-
-def measure(command, model, path, warm, timed):
-    known = list(batches(path, model.logit_fc[3].out_features, warm + timed))
-    lamb = Lamb(model.parameters())
-    for i, batch in enumerate(known):
-        if i == warm:
-            start = time.perf_counter()
-        if command == 'train':
-            train(model.train(), lamb, batch, RATES['train'])
-        else:
-            with torch.inference_mode():
-                model.eval()(*batch[:4]).argmax(1).tolist()
-    print('%.2f' % (BATCH * timed / (time.perf_counter() - start)))
-
-
-def main():
-    torch.set_num_threads(len(os.sched_getaffinity(0)))
-    if sys.argv[1] == 'versions':
-        print('PyTorch %s, with its own oneDNN and MKL; Python %s' % (torch.__version__, sys.version.split()[0]))
-        return
-    config, answers, tensors = checkpoint(sys.argv[2])
-    model = Lxmert(config, answers)
-    model.load_state_dict(tensors)
-    if sys.argv[1] == 'check':
-        check(model, *sys.argv[3:])
-    else:
-        measure(sys.argv[1], model, sys.argv[3], int(sys.argv[4]), int(sys.argv[5]))
-
-
-main()
