@@ -13,7 +13,8 @@ struct backward {
 	struct entmax entmax;
 	float *queries, *douts;               /* (W, Q): transposed */
 	float *key_room, *q_room, *dout_room; /* for what part_right copies */
-	float *x, *y, *d;                     /* (Tk, Q): probabilities; what came out of the dropout; gradients */
+	float *x, *d;                         /* (Tk, Q): probabilities, gradients */
+	float *y;                             /* (Tk, Q): after the span, then after the dropout; x without a span */
 	float *dq, *dk, *dv;                  /* (BLOCK, V), (Tk, V), (Tk, V) */
 	float *mask, *moves, *dmask;          /* (Tk) */
 };
@@ -30,7 +31,7 @@ take_backward(struct room *room, struct backward *w, const struct part *p)
 	w->q_room = room_take(room, BLOCK * V);
 	w->dout_room = room_take(room, BLOCK * V);
 	w->x = room_take(room, Tk * BLOCK);
-	w->y = room_take(room, Tk * BLOCK);
+	w->y = p->a->span.length ? room_take(room, Tk * BLOCK) : w->x;
 	w->d = room_take(room, Tk * BLOCK);
 	w->dq = room_take(room, BLOCK * V);
 	w->dk = room_take(room, Tk * V);
@@ -60,16 +61,13 @@ lanes_backward(const struct backward *w, int i)
 {
 	const struct block *b = &w->block;
 	const struct part *p = b->p;
-	float *x = w->x + i, *y = w->y + i, *d = w->d + i;
+	float *x = w->x + i, *d = w->d + i;
 	double sum[LANES], alpha = 0;
 
 	block_probabilities(b, x, i, 1);
 	if (p->a->span.length) {
-		cpu_span_apply(y, x, w->mask, b->Q, p->Tk, sum);
+		cpu_span_apply(w->y + i, x, w->mask, b->Q, p->Tk, sum);
 		cpu_span_backward(d, w->dmask, x, w->mask, b->Q, p->Tk, sum);
-	} else {
-		for (int j = 0; j < p->Tk; j++)
-			memcpy(y + j * b->Q, x + j * b->Q, LANES * sizeof *y);
 	}
 	if (p->a->kind == ATT_ENTMAX)
 		alpha = cpu_entmax_backward(d, b->Q, b->entmax, p->Tk, (double)p->a->alpha[p->head]);

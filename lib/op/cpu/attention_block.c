@@ -197,7 +197,7 @@ block_probabilities(const struct block *b, float *x, int i, int known)
 	} else {
 		for (int l = 0; l < LANES; l++)
 			b->entmax->tau[l] = known && l < lanes ? (double)first[l] : -1;
-		cpu_entmax(b->entmax, x, b->Q, p->Tk, (double)p->a->alpha[p->head], known);
+		cpu_entmax(b->entmax, x, b->Q, p->Tk, lanes, (double)p->a->alpha[p->head], known);
 		take_p(x, b->Q, p->Tk, b->entmax->p);
 		for (int l = 0; l < LANES; l++) {
 			first[l] = (float)b->entmax->tau[l];

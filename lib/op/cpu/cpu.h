@@ -96,8 +96,8 @@ void cpu_span_backward(float *d, float *dmask, const float *x, const float *mask
 
 /* LANES rows of entmax in double, a lane each. The arrays are (keys, LANES). */
 struct entmax {
-	float *x32;            /* (alpha - 1)(x - max) */
-	double *x;             /* the same in double */
+	double *x;             /* (alpha - 1)(x - max) */
+	float *x32;            /* the same in float32, for the first steps */
 	double *p;             /* the probabilities */
 	double *g;             /* p^(2 - alpha), 0 where p is */
 	double *p_log_p;       /* p log p, of p before it was divided by its sum */
@@ -106,8 +106,11 @@ struct entmax {
 	int finite[LANES];     /* whether the lane's x are */
 };
 
-/* entmax of each lane of x (keys, LANES), rows `stride` apart. known: tau is near the solution already. */
-void cpu_entmax(struct entmax *w, const float *x, int stride, int keys, double alpha, int known);
+/*
+ * entmax of each lane of x (keys, LANES), rows of keys `stride` apart; the first `rows` lanes are wanted. known: tau is near the
+ * solution already.
+ */
+void cpu_entmax(struct entmax *w, const float *x, int stride, int keys, int rows, double alpha, int known);
 /* d (keys, LANES), the gradient by p, becomes the one by x; returns the lanes' share of the gradient by alpha. */
 double cpu_entmax_backward(float *d, int stride, const struct entmax *w, int keys, double alpha);
 

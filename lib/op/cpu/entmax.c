@@ -48,17 +48,18 @@ prepare(struct entmax *w, const float *x, int stride, int keys, double alpha)
 	for (int j = 0; j < keys; j++)
 		for (int l = 0; l < LANES; l++)
 			w->x[j * LANES + l] = (alpha - 1) * ((double)x[j * stride + l] - (double)max[l]);
-	for (int j = 0; j < keys * LANES; j++)
-		w->x32[j] = (float)w->x[j];
 }
 
-/* Newton's steps in float32 from -1, each lane until it is near. */
+/* tau by Newton's steps in float32 from -1, each lane until it is near. */
 VECTOR static void
-approach(double out[LANES], const float *x, int keys, float e)
+approach(struct entmax *w, int keys, float e)
 {
+	float *restrict x = w->x32;
 	float tau[LANES], moves[LANES]; /* moves: 1 while the lane does, then 0 */
 	float moving = LANES;
 
+	for (int j = 0; j < keys * LANES; j++)
+		x[j] = (float)w->x[j];
 	for (int l = 0; l < LANES; l++) {
 		tau[l] = -1;
 		moves[l] = 1;
@@ -86,7 +87,7 @@ approach(double out[LANES], const float *x, int keys, float e)
 			moving += moves[l];
 	}
 	for (int l = 0; l < LANES; l++)
-		out[l] = (double)tau[l];
+		w->tau[l] = (double)tau[l];
 }
 
 /* All that is wanted of a row at its tau, p not yet divided; sums of p and of g. */
@@ -134,15 +135,15 @@ finish(struct entmax *w, int keys, const double move[LANES])
 	memcpy(w->inverse, inverse, sizeof inverse);
 }
 
-/* From near the roots: mostly one step. */
+/* From near the roots: mostly one step. Nobody waits for lanes without a row. */
 static void
-newton(struct entmax *w, int keys, double e)
+newton(struct entmax *w, int keys, int rows, double e)
 {
 	double sum[LANES], slope[LANES], move[LANES] = { 0 };
 	int moving[LANES], any = 1;
 
 	for (int l = 0; l < LANES; l++)
-		moving[l] = w->finite[l];
+		moving[l] = l < rows && w->finite[l];
 	for (int i = 0; i < NEWTON_MOST && any; i++) {
 		weights(w, keys, e, sum, slope);
 		any = 0;
@@ -203,7 +204,7 @@ bisection(struct entmax *w, int keys, double e, int known)
 }
 
 void
-cpu_entmax(struct entmax *w, const float *x, int stride, int keys, double alpha, int known)
+cpu_entmax(struct entmax *w, const float *x, int stride, int keys, int rows, double alpha, int known)
 {
 	const double e = 1 / (alpha - 1);
 
@@ -220,8 +221,8 @@ cpu_entmax(struct entmax *w, const float *x, int stride, int keys, double alpha,
 		return;
 	}
 	if (!known)
-		approach(w->tau, w->x32, keys, (float)e);
-	newton(w, keys, e);
+		approach(w, keys, (float)e);
+	newton(w, keys, rows, e);
 }
 
 /*
