@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "ckpt/checkpoint.h"
+#include "sys/floats.h"
 
 enum { SHARED_MOST = 4 }; /* times the file's bytes that parameters may have which share some of them */
 
@@ -272,11 +273,12 @@ weights_report(const struct weights *w, const char *source, void say(const char 
 static int
 check_finite(const float *values, size_t n, const char *name, struct err *err)
 {
-	for (size_t i = 0; i < n; i++)
-		if (!isfinite(values[i]))
-			return err_set(err, "tensor '%s': element %zu is %s, expected a finite number", name, i,
-			               isnan(values[i]) ? "NaN" : "infinite");
-	return 0;
+	size_t i = first_not_finite(values, n);
+
+	if (i == n)
+		return 0;
+	return err_set(err, "tensor '%s': element %zu is %s, expected a finite number", name, i,
+	               isnan(values[i]) ? "NaN" : "infinite");
 }
 
 /* The whole tensor as float32, malloc'd. */

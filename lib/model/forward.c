@@ -354,7 +354,7 @@ keep_images(const struct run *run, struct state x)
 
 /* The vision side until it meets the questions. */
 static struct state
-vision_side(struct run *run, const struct tape *t, const struct rows *questions)
+vision_side(struct run *run, const struct tape *t)
 {
 	const struct config *cfg = run->model->cfg;
 	struct state x =
@@ -362,7 +362,7 @@ vision_side(struct run *run, const struct tape *t, const struct rows *questions)
 
 	if (run->in.once) {
 		keep_images(run, x);
-		run->in.rows[VISION] = *questions;
+		run->in.rows[VISION] = (struct rows){ run->in.cls.n, t->batch.vision };
 		run->in.once = 0;
 	}
 	return x;
@@ -405,15 +405,13 @@ model_forward(struct model *model, const struct batch *batch, const struct pass 
 	const struct params *p = model->params;
 	const struct tape *t = model->tape;
 	struct sides sides;
-	struct rows questions;
 
 	if (sink && make_room_for_probs(&run, err))
 		return -1;
 	intake(&run.in, model, pass, batch, sink != NULL);
-	questions = (struct rows){ batch->n, t->batch.vision };
 	sides.of_images = run.in.once;
 	sides.l = stack(&run, p->language, t->language, cfg->language, LANGUAGE, embed(&run, t), "self-language");
-	sides.v = vision_side(&run, t, &questions);
+	sides.v = vision_side(&run, t);
 	answer(&run, t, cross(&run, sides));
 	free(run.host_probs);
 	if (model->op->sync(err))

@@ -35,7 +35,6 @@ take_images(struct intake *in, struct model *m, const struct batch *batch, int w
 			image->row[n++] = at++;
 	}
 	m->image_row = batch->images == known ? 0 : cfg->objects + image->off[batch->images - 1 - known];
-	in->skipped = known;
 	in->rows[VISION] = (struct rows){ batch->images - known, image->off };
 }
 
@@ -45,11 +44,11 @@ put_features(const struct intake *in, const struct model *m, const struct batch 
 {
 	const struct tape *t = m->tape;
 	size_t F = (size_t)m->cfg->features;
-	int count = in->once ? batch->images - in->skipped : batch->n;
+	int count = in->rows[VISION].n;
 	size_t at = 0;
 
 	for (int place = 0; place < count; place++) {
-		int i = in->once ? in->skipped + place : batch->image[place];
+		int i = in->once ? batch->images - count + place : batch->image[place];
 		size_t from = (size_t)batch->regions[i], rows = (size_t)batch->regions[i + 1] - from;
 
 		m->op->put(t->features + at * F, batch->features + from * F, rows * F * sizeof(float));

@@ -132,7 +132,6 @@ struct intake {
 	struct rows cls;     /* one row a question */
 	int once;            /* the vision side is that of images, not of questions */
 	const int *image;    /* (B): the image of a question */
-	int skipped;         /* images at the batch's beginning whose results are there already */
 };
 
 /* Put the batch into the model's tape. want_attention: nothing that was computed for the batch before will do. */

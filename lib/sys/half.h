@@ -36,6 +36,15 @@ bfloat_to_float(uint16_t h)
 }
 
 static inline uint16_t
+float_to_bfloat(float x)
+{
+	uint32_t bits;
+
+	memcpy(&bits, &x, sizeof bits);
+	return x != x ? 0x7fc0 : (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+}
+
+static inline uint16_t
 float_to_half(float x)
 {
 	const uint16_t sign = signbit(x) ? 0x8000 : 0;

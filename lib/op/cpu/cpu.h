@@ -56,7 +56,14 @@ int cpu_sync(struct err *err);
 
 /* Keep the first fault for sync(). */
 void cpu_fault(const char *what);
-/* This thread's scratch of at least n elements, kept for next time; NULL (and a fault) when there is no memory. */
+/* Scratch that is kept for next time, and grows. */
+struct kept {
+	void *at;
+	size_t bytes;
+};
+/* At least so many bytes, whatever was there lost; NULL (and a fault) when there is no memory. */
+void *cpu_kept(struct kept *kept, size_t bytes);
+/* This thread's own, of at least n elements. */
 float *cpu_scratch(size_t n);
 
 /* out (n) = act(x), which may be x (linear.c uses it) */
@@ -113,18 +120,6 @@ struct entmax {
 void cpu_entmax(struct entmax *w, const float *x, int stride, int keys, int rows, double alpha, int known);
 /* d (keys, LANES), the gradient by p, becomes the one by x; returns the lanes' share of the gradient by alpha. */
 double cpu_entmax_backward(float *d, int stride, const struct entmax *w, int keys, double alpha);
-
-/* Rounds to nearest even; NaN stays NaN. */
-static inline bf16
-bf16_of(float x)
-{
-	const union {
-		float f;
-		uint32_t u;
-	} v = { .f = x };
-
-	return x != x ? 0x7fc0 : (bf16)((v.u + 0x7fff + ((v.u >> 16) & 1)) >> 16);
-}
 
 /* exp(x) by 2^k times a polynomial; coefficients of the Cephes library (S. Moshier), expf: within 2 ulp. */
 static inline float

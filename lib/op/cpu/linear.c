@@ -11,19 +11,9 @@ enum scratch { WEIGHT, INPUT, GRADIENT, OUTPUT, SCRATCHES };
 static void *
 scratch(enum scratch which, size_t bytes)
 {
-	static struct {
-		void *at;
-		size_t bytes;
-	} kept[SCRATCHES];
+	static struct kept all[SCRATCHES];
 
-	if (kept[which].bytes < bytes) {
-		cpu_free(kept[which].at);
-		kept[which].at = cpu_alloc(bytes);
-		kept[which].bytes = kept[which].at ? bytes : 0;
-		if (!kept[which].at)
-			cpu_fault("out of memory for the rounded inputs of a linear layer");
-	}
-	return kept[which].at;
+	return cpu_kept(&all[which], bytes);
 }
 
 /* x (n) in the precision of a product, where it is not there already; NULL when there is no memory for it. */
@@ -71,7 +61,7 @@ cpu_linear(const struct linear *l)
 {
 	size_t N = (size_t)l->N;
 	enum precision precision = l->packed ? cpu_packed_precision(l->packed) : l->precision;
-	float *product = l->pre ? l->pre : l->out ? l->out : NULL;
+	float *product = l->pre ? l->pre : l->out;
 	const void *in, *weight = NULL;
 
 	if (!N)

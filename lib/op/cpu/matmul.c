@@ -10,11 +10,9 @@
 #include "op/cpu/cpu.h"
 
 struct packed {
-	dnnl_memory_desc_t layout;
+	dnnl_memory_desc_t layout; /* (I, O of all parts) in the precision of the product */
 	void *weight;
 	float *bias;
-	int parts, O, I;
-	enum precision precision;
 };
 
 /* Kernels kept: a model's shapes times the counts of rows that batches come with. 100 kB each. */
@@ -89,42 +87,51 @@ plan(const dnnl_memory_desc_t *a, const dnnl_memory_desc_t *b, int has_bias, int
 	return out;
 }
 
-/* The arguments of a product: descriptors come from its plan. */
-struct arguments {
-	dnnl_exec_arg_t list[4];
-	int n;
+/* Where an argument of a primitive lies; its plan describes it. Nowhere: it has none. */
+struct argument {
+	int name;
+	dnnl_query_t what;
+	int index;
+	const void *at;
 };
 
-static int
-give(struct arguments *to, int name, const_dnnl_primitive_desc_t planned, dnnl_query_t what, const void *at)
-{
-	dnnl_memory_t memory;
+enum { ARGUMENTS_MOST = 4 };
 
-	if (dnnl_memory_create(
-		    &memory,
-		    dnnl_primitive_desc_query_md(planned, what, what == dnnl_query_weights_md && name == DNNL_ARG_BIAS),
-		    engine(), (void *)(uintptr_t)at) != dnnl_success)
-		return -1;
-	to->list[to->n++] = (dnnl_exec_arg_t){ name, memory };
-	return 0;
+static int
+run(const_dnnl_primitive_desc_t planned, const struct argument *given, int n)
+{
+	dnnl_exec_arg_t args[ARGUMENTS_MOST];
+	dnnl_primitive_t primitive = NULL;
+	int count = 0, bad = dnnl_primitive_create(&primitive, planned) != dnnl_success;
+
+	for (int i = 0; i < n && !bad; i++) {
+		const struct argument *a = &given[i];
+
+		if (!a->at)
+			continue;
+		args[count].arg = a->name;
+		bad = dnnl_memory_create(&args[count].memory, dnnl_primitive_desc_query_md(planned, a->what, a->index),
+		                         engine(), (void *)(uintptr_t)a->at) != dnnl_success;
+		count += !bad;
+	}
+	bad = bad || dnnl_primitive_execute(primitive, here.stream, count, args) != dnnl_success;
+	while (count)
+		dnnl_memory_destroy(args[--count].memory);
+	dnnl_primitive_destroy(primitive);
+	return bad ? -1 : 0;
 }
 
 static int
-execute(const_dnnl_primitive_desc_t planned, const struct product *p, const void *b, const float *bias)
+multiply(const_dnnl_primitive_desc_t planned, const struct product *p, const void *b, const float *bias)
 {
-	struct arguments args = { .n = 0 };
-	dnnl_primitive_t primitive = NULL;
-	int bad = give(&args, DNNL_ARG_SRC, planned, dnnl_query_src_md, p->a.at) ||
-	          give(&args, DNNL_ARG_WEIGHTS, planned, dnnl_query_weights_md, b) ||
-	          give(&args, DNNL_ARG_DST, planned, dnnl_query_dst_md, p->c) ||
-	          (bias && give(&args, DNNL_ARG_BIAS, planned, dnnl_query_weights_md, bias)) ||
-	          dnnl_primitive_create(&primitive, planned) != dnnl_success ||
-	          dnnl_primitive_execute(primitive, here.stream, args.n, args.list) != dnnl_success;
+	const struct argument args[] = {
+		{ DNNL_ARG_SRC, dnnl_query_src_md, 0, p->a.at },
+		{ DNNL_ARG_WEIGHTS, dnnl_query_weights_md, 0, b },
+		{ DNNL_ARG_BIAS, dnnl_query_weights_md, 1, bias },
+		{ DNNL_ARG_DST, dnnl_query_dst_md, 0, p->c },
+	};
 
-	dnnl_primitive_destroy(primitive);
-	for (int i = 0; i < args.n; i++)
-		dnnl_memory_destroy(args.list[i].memory);
-	return bad ? -1 : 0;
+	return run(planned, args, ARGUMENTS_MOST);
 }
 
 void
@@ -132,17 +139,18 @@ cpu_matmul(const struct product *p)
 {
 	const struct packed *packed = p->packed;
 	const float *bias = packed ? packed->bias : p->bias;
-	dnnl_memory_desc_t a, b;
-	dnnl_primitive_desc_t planned = NULL;
+	dnnl_memory_desc_t a =
+		describe_matrix(p->M, p->K, packed ? cpu_packed_precision(packed) : p->precision, p->a.transposed);
+	dnnl_memory_desc_t b;
+	dnnl_primitive_desc_t planned;
 
 	if (!engine()) {
 		cpu_fault("oneDNN cannot be opened");
 		return;
 	}
-	a = describe_matrix(p->M, p->K, packed ? packed->precision : p->precision, p->a.transposed);
 	b = packed ? packed->layout : describe_matrix(p->K, p->N, p->precision, p->b.transposed);
 	planned = plan(&a, &b, bias != NULL, p->add);
-	if (!planned || execute(planned, p, packed ? packed->weight : p->b.at, bias))
+	if (!planned || multiply(planned, p, packed ? packed->weight : p->b.at, bias))
 		cpu_fault("oneDNN refused a matrix product");
 	dnnl_primitive_desc_destroy(planned);
 }
@@ -155,7 +163,7 @@ enum { TYPICAL_ROWS = 512 };
 enum precision
 cpu_packed_precision(const struct packed *packed)
 {
-	return packed->precision;
+	return packed->layout.data_type == dnnl_bf16 ? PRECISION_BF16 : PRECISION_F32;
 }
 
 int
@@ -179,57 +187,51 @@ cpu_pack_free(struct packed *p)
 }
 
 static int
-choose_layout(struct packed *p)
+choose_layout(dnnl_memory_desc_t *out, const struct pack *from)
 {
-	dnnl_memory_desc_t a = describe_matrix(TYPICAL_ROWS, p->I, p->precision, 0);
-	dnnl_memory_desc_t b = describe(p->I, p->parts * p->O, type_of(p->precision), dnnl_format_tag_any);
+	dnnl_memory_desc_t a = describe_matrix(TYPICAL_ROWS, from->I, from->precision, 0);
+	dnnl_memory_desc_t b = describe(from->I, from->parts * from->O, type_of(from->precision), dnnl_format_tag_any);
 	dnnl_primitive_desc_t planned = plan(&a, &b, 1, 0);
 
 	if (!planned)
 		return -1;
-	p->layout = *dnnl_primitive_desc_query_md(planned, dnnl_query_weights_md, 0);
+	*out = *dnnl_primitive_desc_query_md(planned, dnnl_query_weights_md, 0);
 	dnnl_primitive_desc_destroy(planned);
 	return 0;
 }
 
-/* weight, (all O, I) floats, into the layout, in its precision. */
+/* weight, (O of all parts, I) floats, into the layout, in its precision. */
 static int
 fill(const struct packed *p, const float *weight)
 {
-	dnnl_memory_desc_t source = describe_matrix(p->I, p->parts * p->O, PRECISION_F32, 1);
+	dnnl_memory_desc_t source = describe_matrix((int)p->layout.dims[0], (int)p->layout.dims[1], PRECISION_F32, 1);
+	const struct argument args[] = {
+		{ DNNL_ARG_FROM, dnnl_query_src_md, 0, weight },
+		{ DNNL_ARG_TO, dnnl_query_dst_md, 0, p->weight },
+	};
 	dnnl_primitive_desc_t planned = NULL;
-	dnnl_primitive_t primitive = NULL;
-	dnnl_memory_t in = NULL, out = NULL;
 	int bad = dnnl_reorder_primitive_desc_create(&planned, &source, engine(), &p->layout, engine(), NULL) !=
 	                  dnnl_success ||
-	          dnnl_memory_create(&in, &source, engine(), (void *)(uintptr_t)weight) != dnnl_success ||
-	          dnnl_memory_create(&out, &p->layout, engine(), p->weight) != dnnl_success ||
-	          dnnl_primitive_create(&primitive, planned) != dnnl_success ||
-	          dnnl_primitive_execute(primitive, here.stream, 2,
-	                                 (dnnl_exec_arg_t[]){ { DNNL_ARG_FROM, in }, { DNNL_ARG_TO, out } }) !=
-	                  dnnl_success;
+	          run(planned, args, 2);
 
-	dnnl_primitive_destroy(primitive);
 	dnnl_primitive_desc_destroy(planned);
-	dnnl_memory_destroy(in);
-	dnnl_memory_destroy(out);
 	return bad ? -1 : 0;
 }
 
-/* The parts below each other: all O rows. */
+/* The parts below each other. */
 static int
 fill_from_parts(const struct packed *p, const struct pack *from)
 {
-	size_t n = (size_t)p->O * (size_t)p->I;
+	size_t n = (size_t)from->O * (size_t)from->I;
 	float *all;
 	int bad;
 
-	if (p->parts == 1)
+	if (from->parts == 1)
 		return fill(p, from->weight[0]);
-	all = cpu_alloc((size_t)p->parts * n * sizeof *all);
+	all = cpu_alloc((size_t)from->parts * n * sizeof *all);
 	if (!all)
 		return -1;
-	for (int i = 0; i < p->parts; i++)
+	for (int i = 0; i < from->parts; i++)
 		memcpy(all + (size_t)i * n, from->weight[i], n * sizeof *all);
 	bad = fill(p, all);
 	cpu_free(all);
@@ -240,22 +242,19 @@ struct packed *
 cpu_pack(const struct pack *from)
 {
 	struct packed *p = calloc(1, sizeof *p);
-	int bad;
+	size_t O = (size_t)from->O;
+	int bad = !p || !engine() || choose_layout(&p->layout, from);
 
-	if (!p || !engine())
-		return p ? (cpu_pack_free(p), NULL) : NULL;
-	*p = (struct packed){ .parts = from->parts, .O = from->O, .I = from->I, .precision = from->precision };
-	bad = choose_layout(p);
 	if (!bad) {
 		p->weight = cpu_alloc(dnnl_memory_desc_get_size(&p->layout));
-		p->bias = cpu_alloc((size_t)p->parts * (size_t)p->O * sizeof *p->bias);
+		p->bias = cpu_alloc((size_t)from->parts * O * sizeof *p->bias);
 		bad = !p->weight || !p->bias || fill_from_parts(p, from);
 	}
-	for (int i = 0; i < p->parts && !bad; i++)
-		memcpy(p->bias + (size_t)i * (size_t)p->O, from->bias[i], (size_t)p->O * sizeof *p->bias);
-	if (bad) {
-		cpu_pack_free(p);
-		return NULL;
-	}
-	return p;
+	for (int i = 0; i < from->parts && !bad; i++)
+		memcpy(p->bias + (size_t)i * O, from->bias[i], O * sizeof *p->bias);
+	if (!bad)
+		return p;
+	cpu_fault("no memory for packed weights, or no products of that precision here");
+	cpu_pack_free(p);
+	return NULL;
 }

@@ -62,20 +62,23 @@ cpu_zero(void *dst, size_t bytes)
 		memset(dst, 0, bytes);
 }
 
+void *
+cpu_kept(struct kept *kept, size_t bytes)
+{
+	if (kept->bytes < bytes) {
+		cpu_free(kept->at);
+		kept->at = cpu_alloc(bytes);
+		kept->bytes = kept->at ? bytes : 0;
+		if (!kept->at)
+			cpu_fault("out of memory for an operation's scratch");
+	}
+	return kept->at;
+}
+
 float *
 cpu_scratch(size_t n)
 {
-	static _Thread_local struct {
-		float *at;
-		size_t n;
-	} own;
+	static _Thread_local struct kept own;
 
-	if (own.n < n) {
-		free(own.at);
-		own.at = cpu_alloc(n * sizeof *own.at);
-		own.n = own.at ? n : 0;
-		if (!own.at)
-			cpu_fault("out of memory for a thread's scratch");
-	}
-	return own.at;
+	return cpu_kept(&own, n * sizeof(float));
 }

@@ -2,12 +2,13 @@
  * float32 rounded to bf16: a row, or much at once.
  */
 #include "op/cpu/cpu.h"
+#include "sys/half.h"
 
 VECTOR void
 cpu_narrow_row(bf16 *out, const float *x, size_t n)
 {
 	for (size_t i = 0; i < n; i++)
-		out[i] = bf16_of(x[i]);
+		out[i] = float_to_bfloat(x[i]);
 }
 
 enum { BLOCK = 1 << 13 };
