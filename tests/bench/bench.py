@@ -439,15 +439,21 @@ def show_roofline():
               number(seconds * ours.batch), number(speed), number(most), number(100 * speed / most), sep='\t', flush=True)
 
 
+def attempt(name, go):
+    """Whether there is a figure."""
+    say(name)
+    try:
+        go(name)
+        return True
+    except (Failed, OSError, subprocess.CalledProcessError) as why:
+        say('  %s: skipped: %s' % (name, why))
+        return False
+
+
 def run_rows(rows):
     for name, go in rows.items():
-        say(name)
-        begin, cpu = time.monotonic(), programs.cpu_seconds()
-        own = os.times()
-        try:
-            go(name)
-        except (Failed, OSError, subprocess.CalledProcessError) as why:
-            say('  %s: skipped: %s' % (name, why))
+        begin, cpu, own = time.monotonic(), programs.cpu_seconds(), os.times()
+        if not attempt(name, go):
             print(name, *(len(HEADER) - 1) * ['-'], sep='\t', flush=True)
         end, mine = time.monotonic(), os.times()
         disturbed(begin, end, programs.cpu_seconds() - cpu, sum(mine[:4]) - sum(own[:4]))
@@ -467,13 +473,8 @@ def main():
         show_roofline()
     if picked(PROFILES):
         phases.header()
-        run_profiles = picked(PROFILES)
-        for name, go in run_profiles.items():
-            say(name)
-            try:
-                go(name)
-            except (Failed, OSError, subprocess.CalledProcessError) as why:
-                say('  %s: skipped: %s' % (name, why))
+        for name, go in picked(PROFILES).items():
+            attempt(name, go)
 
 
 main()

@@ -220,28 +220,31 @@ test_span(void **state)
 			}
 }
 
+/* a, of queries and keys that are one wide, with one head. */
+static struct attention
+one_wide(struct attention a, const struct ragged *queries, const struct ragged *keys)
+{
+	a.q_stride = a.k_stride = a.v_stride = a.out_stride = 1;
+	a.queries = rows_of(queries);
+	a.keys = rows_of(keys);
+	a.H = a.W = 1;
+	return a;
+}
+
 /* Every key beyond its span: nothing is attended to, and nothing comes back. */
 static void
 test_span_of_nothing(void **state)
 {
 	const struct ragged q = { 1, { 0, 1 }, 1 }, keys = { 1, { 0, 3 }, 1 };
 	float one = 1, x[3] = { 1, 2, 3 }, out = 5, stats[2], probs[3], dq, dk[3], dv[3], dspan = 0, far = -9;
-	struct attention a = { .out = &out,
-		               .stats = stats,
-		               .probs = probs,
-		               .q = &one,
-		               .k = x,
-		               .v = x,
-		               .q_stride = 1,
-		               .k_stride = 1,
-		               .v_stride = 1,
-		               .out_stride = 1,
-		               .queries = rows_of(&q),
-		               .keys = rows_of(&keys),
-		               .H = 1,
-		               .W = 1,
-		               .kind = ATT_SOFTMAX,
-		               .span = { &far, 1, 0, 3, 2 } };
+	struct attention a = one_wide((struct attention){ .out = &out,
+	                                                  .stats = stats,
+	                                                  .probs = probs,
+	                                                  .q = &one,
+	                                                  .k = x,
+	                                                  .v = x,
+	                                                  .span = { &far, 1, 0, 3, 2 } },
+	                              &q, &keys);
 
 	(void)state;
 	op->attention(&a);
@@ -403,22 +406,15 @@ check_entmax(const struct image *image, int k)
 		float *x = calloc((size_t)d, sizeof *x), *v = calloc((size_t)d, sizeof *v),
 		      *probs = calloc((size_t)d, sizeof *v);
 		float *dk = calloc((size_t)d, sizeof *dk), *dv = calloc((size_t)d, sizeof *dv);
-		struct attention at = { .out = &out,
-			                .stats = stats,
-			                .probs = probs,
-			                .q = &one,
-			                .k = x,
-			                .v = v,
-			                .q_stride = 1,
-			                .k_stride = 1,
-			                .v_stride = 1,
-			                .out_stride = 1,
-			                .queries = rows_of(&q),
-			                .keys = rows_of(&keys),
-			                .H = 1,
-			                .W = 1,
-			                .kind = ATT_ENTMAX,
-			                .alpha = &a };
+		struct attention at = one_wide((struct attention){ .out = &out,
+		                                                   .stats = stats,
+		                                                   .probs = probs,
+		                                                   .q = &one,
+		                                                   .k = x,
+		                                                   .v = v,
+		                                                   .kind = ATT_ENTMAX,
+		                                                   .alpha = &a },
+		                               &q, &keys);
 
 		for (int j = 0; j < d; j++) {
 			x[j] = (float)X[row * d + j];
