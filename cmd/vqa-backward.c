@@ -45,8 +45,8 @@ attach(struct work *w, const struct rec_in *in)
 	    header_read_text(in, "key", key, sizeof key, &err) || header_read_run(in, &run, &err) ||
 	    member_join(&w->member, &w->share, socket, key, "vqa-backward", gradient_file != NULL, die_at_once, &err))
 		die(&err);
-	op = backend_open("auto", &err);
-	if (!op || share_model(&w->share, &w->model, op, &err))
+	op = backend_open(share_device(&w->share), &err);
+	if (!op || share_use(&w->share, op, &err) || share_model(&w->share, &w->model, op, &err))
 		die(&err);
 	w->pass = (struct pass){ .dropout = (float)run.dropout, .seed = run.seed, .compat = run.compat };
 	w->dlogits = malloc((size_t)w->share.plan.batch * (size_t)w->share.config.answers_n * sizeof *w->dlogits);
@@ -80,25 +80,29 @@ save_gradients(const struct work *w, const char *path, struct err *err)
 {
 	const struct params *params = &w->share.params;
 	const void **data = calloc((size_t)params->n, sizeof *data);
+	const float **gradients = calloc((size_t)params->n, sizeof *gradients);
 	struct image image;
-	int bad = !data         ? err_set(err, "%s: out of memory", path)
-	          : !w->batches ? err_set(err, "%s: no batch came whose gradients could be saved", path)
-	                        : 0;
+	int bad = !data || !gradients ? err_set(err, "%s: out of memory", path)
+	          : !w->batches       ? err_set(err, "%s: no batch came whose gradients could be saved", path)
+	                              : 0;
 
 	image_begin(&image);
+	if (!bad)
+		share_fetch(&w->share, w->share.gradients, gradients);
 	for (int i = 0; !bad && i < params->n; i++) {
 		const struct param *p = &params->list[i];
 
 		if (w->share.flags[i] == GRADIENT_NONE)
 			continue;
 		data[image.n] =
-			w->share.flags[i] == GRADIENT_SET ? (void *)w->share.gradients[i] : calloc(p->n, sizeof(float));
+			w->share.flags[i] == GRADIENT_SET ? (const void *)gradients[i] : calloc(p->n, sizeof(float));
 		bad = !data[image.n] ? err_set(err, "%s: out of memory", path)
 		                     : image_add(&image, p->name, DTYPE_F32, p->dims, p->shape, err);
 	}
 	bad = bad || image_write(&image, data, path, err);
 	image_close(&image);
 	free(data);
+	free(gradients);
 	return bad ? -1 : 0;
 }
 

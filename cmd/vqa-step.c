@@ -122,8 +122,8 @@ attach(struct work *w, const struct rec_in *in, struct optimizer_settings set)
 		die(&err);
 	open_log(w);
 	set.keep_alphas = !w->run.compat;
-	op = backend_open("auto", &err);
-	if (!op || optimizer_open(&w->optimizer, &set, &w->share.params, op, &err) ||
+	op = backend_open(share_device(&w->share), &err);
+	if (!op || share_use(&w->share, op, &err) || optimizer_open(&w->optimizer, &set, &w->share.params, op, &err) ||
 	    (*w->run.id && snapshot_load_optimizer(&w->optimizer, checkpoint, w->run.id, &err)))
 		die(&err);
 }
@@ -131,10 +131,18 @@ attach(struct work *w, const struct rec_in *in, struct optimizer_settings set)
 static int
 save(struct work *w, struct err *err)
 {
+	const float **weights;
+	int bad;
+
 	if (!folder || w->saved == w->run.step)
 		return 0;
-	if (snapshot_save(folder, &w->run, &w->share.config, &w->share.params, (const float *const *)w->share.weights,
-	                  &w->optimizer, err))
+	weights = calloc((size_t)w->share.params.n, sizeof *weights);
+	if (!weights)
+		return err_set(err, "out of memory for a snapshot");
+	share_fetch(&w->share, w->share.weights, weights);
+	bad = snapshot_save(folder, &w->run, &w->share.config, &w->share.params, weights, &w->optimizer, err);
+	free(weights);
+	if (bad)
 		return -1;
 	w->saved = w->run.step;
 	return 0;

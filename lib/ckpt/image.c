@@ -447,7 +447,7 @@ image_layout(struct image *image, uint8_t **header, size_t *header_bytes, struct
 }
 
 int
-image_write(struct image *image, const void *const *data, const char *path, struct err *err)
+image_write_from(struct image *image, image_source *source, void *user, const char *path, struct err *err)
 {
 	struct new_file file;
 	uint8_t *header;
@@ -460,9 +460,23 @@ image_write(struct image *image, const void *const *data, const char *path, stru
 	if (!bad) {
 		bad = new_file_write(&file, header, header_bytes, err);
 		for (size_t i = 0; !bad && i < image->n; i++)
-			bad = new_file_write(&file, data[i], image->tensors[i].bytes, err);
+			bad = new_file_write(&file, source(user, i), image->tensors[i].bytes, err);
 		bad = bad ? new_file_discard(&file) : new_file_commit(&file, err);
 	}
 	free(header);
 	return bad ? -1 : 0;
+}
+
+static const void *
+from_array(void *user, size_t i)
+{
+	const void *const *data = user;
+
+	return data[i];
+}
+
+int
+image_write(struct image *image, const void *const *data, const char *path, struct err *err)
+{
+	return image_write_from(image, from_array, (void *)(uintptr_t)data, path, err);
 }

@@ -91,5 +91,8 @@ int image_layout(struct image *image, uint8_t **header, size_t *header_bytes, st
  * order of image_add). On any fault the temporary file is removed and what was at path is still there.
  */
 int image_write(struct image *layout, const void *const *data, const char *path, struct err *err);
+/* The same, with tensor i's data asked for when they are to be written; good until the next is asked for. */
+typedef const void *image_source(void *user, size_t i);
+int image_write_from(struct image *layout, image_source *source, void *user, const char *path, struct err *err);
 
 #endif

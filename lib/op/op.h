@@ -279,9 +279,14 @@ struct lookahead {
 	double alpha;
 };
 
+/* What another process of this machine needs to reach memory that one has alloc()ed on a device. */
+struct loan {
+	uint8_t handle[64];
+};
+
 struct op {
 	size_t size;      /* of this table: another's is of another build */
-	const char *name; /* "cpu" */
+	const char *name; /* "cpu", "cuda" */
 
 	void *(*alloc)(size_t bytes); /* 64-byte aligned or more; NULL when there is none left */
 	void (*free)(void *);
@@ -289,6 +294,13 @@ struct op {
 	void (*get)(void *host, const void *src, size_t bytes);
 	void (*copy)(void *dst, const void *src, size_t bytes); /* both backend memory, apart from each other */
 	void (*zero)(void *dst, size_t bytes);
+	/*
+	 * Where memory is a device's: lend a whole block of alloc() to other processes, borrow another's, give it back. The lender keeps it
+	 * until all have. NULL where backend memory is the host's, and a mapping that processes share will do.
+	 */
+	int (*lend)(const void *memory, struct loan *loan, struct err *err);
+	void *(*borrow)(const struct loan *loan, struct err *err);
+	void (*give_back)(void *memory);
 	/* NULL when there is no memory left, or the products of that precision cannot be had here (sync() tells). */
 	struct packed *(*pack)(const struct pack *);
 	void (*pack_free)(struct packed *);
@@ -319,11 +331,22 @@ struct op {
 	void (*clamp)(float *x, size_t n, float low, float high); /* NaN stays NaN */
 };
 
+static inline int
+op_on_host(const struct op *op)
+{
+	return !op->lend;
+}
+
 /*
- * Load a backend: device is "auto" or "cpu". The backend's library (libvqa-cpu.so, beside libvqa.so) is loaded at run
- * time, after OpenMP's waiting policy is set in the environment, so that programs that do not compute load neither
- * OpenMP nor oneDNN and waiting threads sleep instead of spinning.
+ * Load a backend: device is "cpu", "cuda", "cuda:N" (the Nth GPU, from 0), or "auto": the first GPU where one can be used, else the CPU
+ * without a word. The backend's library, libvqa-cpu.so or libvqa-cuda.so beside libvqa.so, is loaded at run time, after OpenMP's waiting
+ * policy is set in the environment, so that programs that do not compute load neither OpenMP nor oneDNN nor CUDA and waiting threads
+ * sleep instead of spinning. VQA_CUDA in the environment names another file in place of libvqa-cuda.so.
  */
 const struct op *backend_open(const char *device, struct err *err);
+/* Whether it is one of these words. */
+int backend_is_device(const char *device);
+/* What was opened, in a word that opens the same again: "cpu", "cuda:0". */
+const char *backend_device(void);
 
 #endif

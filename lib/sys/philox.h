@@ -9,11 +9,13 @@
 
 #include <stdint.h>
 
+#include "sys/both.h"
+
 enum { PHILOX_ROUNDS = 10 };
 static const uint32_t PHILOX_W0 = 0x9E3779B9u, PHILOX_W1 = 0xBB67AE85u; /* added to the key after each round */
 
 /* One round over the counter, with this round's key. */
-static inline void
+static BOTH inline void
 philox_round(uint32_t *c0, uint32_t *c1, uint32_t *c2, uint32_t *c3, uint32_t k0, uint32_t k1)
 {
 	const uint64_t p0 = (uint64_t)0xD2511F53u * *c0, p1 = (uint64_t)0xCD9E8D57u * *c2;
@@ -24,7 +26,7 @@ philox_round(uint32_t *c0, uint32_t *c1, uint32_t *c2, uint32_t *c3, uint32_t k0
 	*c3 = (uint32_t)p0;
 }
 
-static inline void
+static BOTH inline void
 philox4x32(uint32_t out[4], uint64_t seed, uint32_t c0, uint32_t c1, uint32_t c2, uint32_t c3)
 {
 	out[0] = c0;

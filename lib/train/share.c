@@ -4,6 +4,7 @@
 #include "train/share.h"
 
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -39,10 +40,34 @@ twin_bytes(const struct params *params, uint32_t precision)
 	return sum;
 }
 
+/* Where backend memory is: behind the flags. */
+struct device {
+	char name[32];
+	struct loan loan; /* of a device's block */
+};
+
+static uint64_t
+device_at(const struct share_plan *plan, const struct params *params)
+{
+	return plan->flags + ((uint64_t)params->n + ALIGN - 1) / ALIGN * ALIGN;
+}
+
 static uint64_t
 twins_at(const struct share_plan *plan, const struct params *params)
 {
-	return plan->flags + pages((uint64_t)params->n);
+	return plan->flags + pages(device_at(plan, params) + sizeof(struct device) - plan->flags);
+}
+
+static struct device *
+device_of(const struct share *share)
+{
+	return (struct device *)(void *)(share->base + device_at(&share->plan, &share->params));
+}
+
+const char *
+share_device(const struct share *share)
+{
+	return device_of(share)->name;
 }
 
 /* The two images' headers, and where everything goes. headers[i] is malloc'd. */
@@ -88,6 +113,13 @@ inside(const struct share_plan *plan, uint64_t at, uint64_t size)
 	return at <= plan->size && size <= plan->size - at;
 }
 
+/* The twin in backend memory of what lies in the memfd. */
+static void *
+in_memory(const struct share *share, const void *at)
+{
+	return share->memory + ((const uint8_t *)at - share->base);
+}
+
 /* Pointers to every parameter's place in the image at `at`. */
 static int
 bind_tensors(struct share *share, float ***out, uint64_t at, uint64_t size, struct err *err)
@@ -107,7 +139,7 @@ bind_tensors(struct share *share, float ***out, uint64_t at, uint64_t size, stru
 			bad = err_set(err, "shared memory: tensor '%s' is missing or has another size",
 			              share->params.list[i].name);
 		else
-			(*out)[i] = image_data(&image, t);
+			(*out)[i] = in_memory(share, image_data(&image, t));
 	}
 	image_close(&image);
 	return bad;
@@ -116,7 +148,7 @@ bind_tensors(struct share *share, float ***out, uint64_t at, uint64_t size, stru
 static int
 bind_twins(struct share *share, struct err *err)
 {
-	uint8_t *at = share->base + twins_at(&share->plan, &share->params);
+	uint8_t *at = share->memory + twins_at(&share->plan, &share->params);
 
 	share->twins = calloc((size_t)share->params.n, sizeof *share->twins);
 	if (!share->twins)
@@ -133,7 +165,19 @@ bind_twins(struct share *share, struct err *err)
 }
 
 static int
-bind_all(struct share *share, struct err *err)
+bind_memory(struct share *share, struct err *err)
+{
+	const struct share_plan *p = &share->plan;
+
+	return bind_twins(share, err) || bind_tensors(share, &share->weights, p->weights, p->weights_size, err) ||
+	                       bind_tensors(share, &share->gradients, p->gradients, p->gradients_size, err)
+	               ? -1
+	               : 0;
+}
+
+/* What the memfd says itself. */
+static int
+bind_host(struct share *share, struct err *err)
 {
 	const struct share_plan *p = &share->plan;
 	struct image image;
@@ -147,13 +191,34 @@ bind_all(struct share *share, struct err *err)
 	image_close(&image);
 	if (bad || params_make(&share->params, &share->config, err))
 		return -1;
-	if (!inside(p, p->flags, (uint64_t)share->params.n))
+	if (!inside(p, device_at(p, &share->params), sizeof(struct device)))
 		return err_set(err, "shared memory: the flags of %d parameters do not fit", share->params.n);
 	share->flags = share->base + p->flags;
-	return bind_twins(share, err) || bind_tensors(share, &share->weights, p->weights, p->weights_size, err) ||
-	                       bind_tensors(share, &share->gradients, p->gradients, p->gradients_size, err)
-	               ? -1
-	               : 0;
+	device_of(share)->name[sizeof device_of(share)->name - 1] = '\0';
+	return 0;
+}
+
+/* The owner's backend memory, and how members find it. */
+static int
+make_memory(struct share *share, struct err *err)
+{
+	struct device *device = device_of(share);
+
+	snprintf(device->name, sizeof device->name, "%s", backend_device());
+	share->owner = 1;
+	share->memory = op_on_host(share->op) ? share->base : share->op->alloc(share->plan.size);
+	if (!share->memory)
+		return err_set(err, "out of memory on %s for %llu bytes of weights, gradients and activations",
+		               device->name, (unsigned long long)share->plan.size);
+	return op_on_host(share->op) ? 0 : share->op->lend(share->memory, &device->loan, err);
+}
+
+int
+share_use(struct share *share, const struct op *op, struct err *err)
+{
+	share->op = op;
+	share->memory = op_on_host(op) ? share->base : op->borrow(&device_of(share)->loan, err);
+	return share->memory ? bind_memory(share, err) : -1;
 }
 
 static size_t
@@ -178,7 +243,7 @@ share_create(struct share *share, const struct checkpoint *ckpt, int batch, enum
 	size_t header_bytes[2], tape = tape_bytes(ckpt, batch, precision, op, err);
 	int bad;
 
-	*share = (struct share){ .fd = -1 };
+	*share = (struct share){ .fd = -1, .op = op };
 	share->plan.batch = (uint32_t)batch;
 	share->plan.precision = precision;
 	bad = !tape || make_plan(&share->plan, layout, headers, header_bytes, ckpt, tape, err);
@@ -193,10 +258,10 @@ share_create(struct share *share, const struct checkpoint *ckpt, int batch, enum
 	if (!bad) {
 		memcpy(share->base + share->plan.weights, headers[0], header_bytes[0]);
 		memcpy(share->base + share->plan.gradients, headers[1], header_bytes[1]);
-		bad = bind_all(share, err);
+		bad = bind_host(share, err) || make_memory(share, err) || bind_memory(share, err);
 	}
 	for (int i = 0; !bad && i < share->params.n; i++) {
-		memcpy(share->weights[i], ckpt->data[i], ckpt->params.list[i].n * sizeof(float));
+		op->put(share->weights[i], ckpt->data[i], ckpt->params.list[i].n * sizeof(float));
 		if (share->twins[i])
 			op->narrow(share->twins[i], share->weights[i], ckpt->params.list[i].n);
 	}
@@ -220,7 +285,7 @@ share_map(struct share *share, int fd, const struct share_plan *plan, struct err
 	    !inside(plan, plan->tape, 0) || !plan->batch || plan->batch > BATCH_MAX ||
 	    plan->precision > PRECISION_BF16) {
 		err_set(err, "shared memory: its size is not what vqa-forward says");
-	} else if (!map(share, err) && !bind_all(share, err)) {
+	} else if (!map(share, err) && !bind_host(share, err)) {
 		return 0;
 	}
 	share_close(share);
@@ -243,13 +308,29 @@ share_model(struct share *share, struct model *model, const struct op *op, struc
 		model->gradients[i] = share->gradients[i];
 		model->weights16[i] = share->twins[i];
 	}
-	model_place(model, share->base + share->plan.tape);
+	model_place(model, share->memory + share->plan.tape);
 	return 0;
+}
+
+void
+share_fetch(const struct share *share, float *const *tensors, const float **out)
+{
+	for (int i = 0; i < share->params.n; i++) {
+		uint8_t *host = share->base + ((uint8_t *)tensors[i] - share->memory);
+
+		if (!op_on_host(share->op))
+			share->op->get(host, tensors[i], share->params.list[i].n * sizeof(float));
+		out[i] = (const float *)(void *)host;
+	}
 }
 
 void
 share_close(struct share *share)
 {
+	if (share->memory && !op_on_host(share->op) && share->owner)
+		share->op->free(share->memory);
+	else if (share->memory && !op_on_host(share->op))
+		share->op->give_back(share->memory);
 	if (share->base)
 		munmap(share->base, share->plan.size);
 	if (share->fd >= 0)

@@ -234,13 +234,49 @@ buffers(const struct optimizer *o, int kind)
 	return kind == 0 ? o->m : kind == 1 ? o->v : o->slow;
 }
 
+/* The optimizer's tensors, one after the other: where they lie, or through `host` from a device. */
+struct buffered {
+	const struct op *op;
+	struct {
+		const void *at;
+		size_t bytes;
+	} * list;
+	void *host;
+};
+
+static const void *
+take_buffer(void *user, size_t i)
+{
+	const struct buffered *b = user;
+
+	if (op_on_host(b->op))
+		return b->list[i].at;
+	b->op->get(b->host, b->list[i].at, b->list[i].bytes);
+	return b->host;
+}
+
+static size_t
+largest(const struct params *params)
+{
+	size_t most = 0;
+
+	for (int i = 0; i < params->n; i++)
+		if (params->list[i].n > most)
+			most = params->list[i].n;
+	return most;
+}
+
 static int
 save_optimizer(const char *path, const char *state, const struct optimizer *o, struct err *err)
 {
-	const void **data = calloc(3 * (size_t)o->params->n, sizeof *data);
+	struct buffered buffered = { .op = o->op, .list = calloc(3 * (size_t)o->params->n, sizeof *buffered.list) };
 	struct image image;
-	int bad = !data;
+	int bad;
 
+	if (!op_on_host(o->op))
+		buffered.host = malloc(largest(o->params) * sizeof(float));
+	bad = !buffered.list || (!op_on_host(o->op) && !buffered.host) ? err_set(err, "out of memory for a snapshot")
+	                                                               : 0;
 	image_begin(&image);
 	bad = bad || image_add_meta(&image, "vqa.run", state, err);
 	for (int kind = 0; !bad && kind < 3; kind++)
@@ -251,12 +287,14 @@ save_optimizer(const char *path, const char *state, const struct optimizer *o, s
 			if (!buffers(o, kind)[i])
 				continue;
 			snprintf(name, sizeof name, "%s.%s", kinds[kind], p->name);
-			data[image.n] = buffers(o, kind)[i];
+			buffered.list[image.n].at = buffers(o, kind)[i];
+			buffered.list[image.n].bytes = p->n * sizeof(float);
 			bad = image_add(&image, name, DTYPE_F32, p->dims, p->shape, err);
 		}
-	bad = bad || image_write(&image, data, path, err);
+	bad = bad || image_write_from(&image, take_buffer, &buffered, path, err);
 	image_close(&image);
-	free(data);
+	free(buffered.list);
+	free(buffered.host);
 	return bad ? -1 : 0;
 }
 

@@ -1,0 +1,55 @@
+/*
+ * The functions of the CUDA backend, and what its files know of the device. What only kernels need is in kernel.h.
+ *
+ * One stream carries everything, in the order in which it was asked for. Nothing here waits for the device but get, sumsq, sync and the
+ * making of memory. A call that fails leaves the first fault for sync().
+ */
+#ifndef VQA_OP_CUDA_CUDA_H
+#define VQA_OP_CUDA_CUDA_H
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#include "op/op.h"
+
+int cuda_open(int device, struct err *err);
+void cuda_embedding(const struct embedding *);
+void cuda_embedding_backward(const struct embedding_backward *);
+void cuda_linear(const struct linear *);
+void cuda_linear_backward(const struct linear_backward *);
+void cuda_activation_backward(const struct activation_backward *);
+void cuda_layernorm(const struct layernorm *);
+void cuda_layernorm_backward(const struct layernorm_backward *);
+void cuda_average(const struct average *);
+void cuda_average_backward(const struct average_backward *);
+void cuda_attention(const struct attention *);
+void cuda_attention_backward(const struct attention_backward *);
+void cuda_gather(const struct gather *);
+void cuda_gather_backward(const struct gather_backward *);
+void cuda_add(float *y, const float *x, size_t n);
+void cuda_narrow(bf16 *out, const float *x, size_t n);
+double cuda_sumsq(const float *x, size_t n);
+void cuda_lamb(const struct lamb *);
+void cuda_adamw(const struct adamw *);
+void cuda_lookahead(const struct lookahead *);
+void cuda_clamp(float *x, size_t n, float low, float high);
+struct packed *cuda_pack(const struct pack *);
+void cuda_pack_free(struct packed *);
+int cuda_has(enum precision);
+void *cuda_alloc(size_t bytes);
+void cuda_free(void *);
+void cuda_put(void *dst, const void *host, size_t bytes);
+void cuda_get(void *host, const void *src, size_t bytes);
+void cuda_copy(void *dst, const void *src, size_t bytes);
+void cuda_zero(void *dst, size_t bytes);
+int cuda_lend(const void *memory, struct loan *loan, struct err *err);
+void *cuda_borrow(const struct loan *loan, struct err *err);
+void cuda_give_back(void *memory);
+int cuda_sync(struct err *err);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,51 @@
+/*
+ * Dropout in kernels: the same draws as the CPU's (op.h, struct dropout; sys/philox.h).
+ */
+#ifndef VQA_OP_CUDA_DROPOUT_H
+#define VQA_OP_CUDA_DROPOUT_H
+
+#include "op/cuda/kernel.h"
+#include "sys/philox.h"
+
+constexpr int COLUMNS = 4; /* that a draw is for */
+
+struct drop {
+	uint64_t seed;
+	uint32_t step, site, stride, bound;
+	float scale;
+	int any;
+};
+
+static inline struct drop
+drop_of(const struct dropout *d)
+{
+	return (struct drop){ .seed = d->seed,
+		              .step = d->step,
+		              .site = d->site,
+		              .stride = d->stride,
+		              .bound = (uint32_t)ceil((double)d->p * 4294967296.0),
+		              .scale = 1 / (1 - d->p),
+		              .any = d->p > 0 };
+}
+
+/* The factors of columns [column, column + COLUMNS) of a row; column is a multiple of COLUMNS. */
+static __device__ inline void
+drop_factors(float factor[COLUMNS], const struct drop *d, uint32_t row, int column)
+{
+	uint32_t drawn[COLUMNS];
+
+	philox4x32(drawn, d->seed, d->step, d->site, row, (uint32_t)column / COLUMNS);
+	for (int k = 0; k < COLUMNS; k++)
+		factor[k] = drawn[k] >= d->bound ? d->scale : 0;
+}
+
+/* Row r of ragged rows, in dropout's count. */
+static __device__ inline uint32_t
+drop_row(const struct drop *d, const int *off, int places, int r)
+{
+	const int place = place_of(off, places, r);
+
+	return (uint32_t)place * d->stride + (uint32_t)(r - off[place]);
+}
+
+#endif

@@ -1,0 +1,254 @@
+/*
+ * cuBLASLt, which is column-major: c = a b there is c^T = b^T a^T here, with M and N, a and b changed about. Sums are float32 in either
+ * precision; TF32 (ten bits of a factor) only where the environment's VQA_TF32 is 1.
+ */
+#include <cublasLt.h>
+#include <stdlib.h>
+
+#include "op/cuda/kernel.h"
+#include "op/cuda/matmul.h"
+
+constexpr int WORKSPACE = 32 << 20, WAYS = 1 << 12;
+
+/* What decides how a product is done. */
+struct shape {
+	int M, N, K;
+	int a_transposed, b_transposed, has_bias, add, bf16;
+	uint32_t alignment; /* bytes, of the least aligned matrix */
+};
+
+struct way {
+	struct shape shape;
+	cublasLtMatmulDesc_t product;
+	cublasLtMatrixLayout_t left, right, out;
+	cublasLtMatmulAlgo_t algorithm;
+	int known;
+};
+
+static struct {
+	cublasLtHandle_t handle;
+	void *workspace;
+	int tf32;
+	struct way ways[WAYS]; /* a way that falls on another's place takes it */
+} here;
+
+static int
+check(cublasStatus_t status, const char *what)
+{
+	if (status == CUBLAS_STATUS_SUCCESS)
+		return 0;
+	cuda_fault(what, cublasLtGetStatusString(status));
+	return -1;
+}
+
+static int
+open_library(void)
+{
+	const char *tf32 = getenv("VQA_TF32");
+
+	if (here.handle)
+		return 0;
+	here.tf32 = tf32 && tf32[0] == '1';
+	if (cuda_check(cudaMalloc(&here.workspace, WORKSPACE), "cudaMalloc"))
+		return -1;
+	return check(cublasLtCreate(&here.handle), "cublasLtCreate");
+}
+
+static void
+forget(struct way *w)
+{
+	if (w->product)
+		cublasLtMatmulDescDestroy(w->product);
+	for (cublasLtMatrixLayout_t layout : { w->left, w->right, w->out })
+		if (layout)
+			cublasLtMatrixLayoutDestroy(layout);
+	*w = (struct way){};
+}
+
+/* A matrix that lies there as (rows, columns) row-major, or the other way round: columns first. */
+static int
+lay_out(cublasLtMatrixLayout_t *out, cudaDataType_t type, int rows, int columns, int transposed)
+{
+	const uint64_t length = (uint64_t)(transposed ? rows : columns),
+		       count = (uint64_t)(transposed ? columns : rows);
+
+	return check(cublasLtMatrixLayoutCreate(out, type, length, count, (int64_t)length),
+	             "cublasLtMatrixLayoutCreate");
+}
+
+static int
+set(cublasLtMatmulDesc_t product, cublasLtMatmulDescAttributes_t name, const void *value, size_t size)
+{
+	return check(cublasLtMatmulDescSetAttribute(product, name, value, size), "cublasLtMatmulDescSetAttribute");
+}
+
+static int
+describe(struct way *w, const struct shape *s)
+{
+	const cudaDataType_t type = s->bf16 ? CUDA_R_16BF : CUDA_R_32F;
+	const cublasComputeType_t compute = here.tf32 ? CUBLAS_COMPUTE_32F_FAST_TF32 : CUBLAS_COMPUTE_32F;
+	const cublasOperation_t left = s->b_transposed ? CUBLAS_OP_T : CUBLAS_OP_N;
+	const cublasOperation_t right = s->a_transposed ? CUBLAS_OP_T : CUBLAS_OP_N;
+	const cublasLtEpilogue_t epilogue = s->has_bias ? CUBLASLT_EPILOGUE_BIAS : CUBLASLT_EPILOGUE_DEFAULT;
+
+	return check(cublasLtMatmulDescCreate(&w->product, compute, CUDA_R_32F), "cublasLtMatmulDescCreate") ||
+	                       set(w->product, CUBLASLT_MATMUL_DESC_TRANSA, &left, sizeof left) ||
+	                       set(w->product, CUBLASLT_MATMUL_DESC_TRANSB, &right, sizeof right) ||
+	                       set(w->product, CUBLASLT_MATMUL_DESC_EPILOGUE, &epilogue, sizeof epilogue) ||
+	                       lay_out(&w->left, type, s->K, s->N, s->b_transposed) ||
+	                       lay_out(&w->right, type, s->M, s->K, s->a_transposed) ||
+	                       lay_out(&w->out, CUDA_R_32F, s->M, s->N, 0)
+	               ? -1
+	               : 0;
+}
+
+static int
+prefer(cublasLtMatmulPreference_t preference, cublasLtMatmulPreferenceAttributes_t name, const void *value, size_t size)
+{
+	return check(cublasLtMatmulPreferenceSetAttribute(preference, name, value, size),
+	             "cublasLtMatmulPreferenceSetAttribute");
+}
+
+static int
+choose(struct way *w)
+{
+	static const cublasLtMatmulPreferenceAttributes_t alignments[] = { CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES,
+		                                                           CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES,
+		                                                           CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES,
+		                                                           CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES };
+	const size_t workspace = WORKSPACE;
+	cublasLtMatmulPreference_t preference = NULL;
+	cublasLtMatmulHeuristicResult_t found;
+	int n = 0;
+	int bad = check(cublasLtMatmulPreferenceCreate(&preference), "cublasLtMatmulPreferenceCreate") ||
+	          prefer(preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &workspace, sizeof workspace);
+
+	for (int i = 0; i < 4 && !bad; i++)
+		bad = prefer(preference, alignments[i], &w->shape.alignment, sizeof w->shape.alignment);
+	bad = bad || check(cublasLtMatmulAlgoGetHeuristic(here.handle, w->product, w->left, w->right, w->out, w->out,
+	                                                  preference, 1, &found, &n),
+	                   "cublasLtMatmulAlgoGetHeuristic");
+	if (preference)
+		cublasLtMatmulPreferenceDestroy(preference);
+	if (!bad && !n)
+		cuda_fault("cublasLtMatmulAlgoGetHeuristic", "no way to do a product");
+	if (bad || !n)
+		return -1;
+	w->algorithm = found.algo;
+	return 0;
+}
+
+static unsigned
+slot_of(const struct shape *s)
+{
+	const unsigned char *at = (const unsigned char *)s;
+	unsigned h = 2166136261u; /* FNV-1a */
+
+	for (size_t i = 0; i < sizeof *s; i++)
+		h = (h ^ at[i]) * 16777619u;
+	return h % WAYS;
+}
+
+static struct way *
+way_of(const struct shape *s)
+{
+	struct way *w = &here.ways[slot_of(s)];
+
+	if (w->known && !memcmp(&w->shape, s, sizeof *s))
+		return w;
+	forget(w);
+	w->shape = *s;
+	if (describe(w, s) || choose(w)) {
+		forget(w);
+		return NULL;
+	}
+	w->known = 1;
+	return w;
+}
+
+/* Bytes, up to what a heuristic asks for by default. */
+static uint32_t
+alignment_of(const struct product *p)
+{
+	const uintptr_t all = (uintptr_t)p->a.at | (uintptr_t)p->b.at | (uintptr_t)p->c | 256;
+
+	return (uint32_t)(all & -all);
+}
+
+void
+cuda_matmul(const struct product *p)
+{
+	const struct shape shape = { .M = p->M,
+		                     .N = p->N,
+		                     .K = p->K,
+		                     .a_transposed = p->a.transposed != 0,
+		                     .b_transposed = p->b.transposed != 0,
+		                     .has_bias = p->bias != NULL,
+		                     .add = p->add != 0,
+		                     .bf16 = p->precision == PRECISION_BF16,
+		                     .alignment = alignment_of(p) };
+	const float one = 1, beta = p->add ? 1 : 0;
+	struct way *w = open_library() ? NULL : way_of(&shape);
+
+	if (!w || (p->bias && set(w->product, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &p->bias, sizeof p->bias)))
+		return;
+	check(cublasLtMatmul(here.handle, w->product, &one, p->b.at, w->left, p->a.at, w->right, &beta, p->c, w->out,
+	                     p->c, w->out, &w->algorithm, here.workspace, WORKSPACE, cuda_stream),
+	      "cublasLtMatmul");
+}
+
+/* --- Weights of answers, in their precision. */
+
+int
+cuda_has(enum precision precision)
+{
+	int device = 0, major = 0;
+
+	if (precision == PRECISION_F32)
+		return 1;
+	cudaGetDevice(&device);
+	cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device);
+	return major >= 8; /* tensor cores multiply bf16 from sm_80 on */
+}
+
+void
+cuda_pack_free(struct packed *p)
+{
+	if (!p)
+		return;
+	cuda_free(p->weight);
+	cuda_free(p->bias);
+	free(p);
+}
+
+struct packed *
+cuda_pack(const struct pack *from)
+{
+	const size_t n = (size_t)from->O * (size_t)from->I, O = (size_t)from->O;
+	const size_t size = from->precision == PRECISION_BF16 ? sizeof(bf16) : sizeof(float);
+	struct packed *p = (struct packed *)calloc(1, sizeof *p);
+	float *wide;
+
+	if (!p)
+		return NULL;
+	p->precision = from->precision;
+	p->weight = cuda_alloc((size_t)from->parts * n * size);
+	p->bias = (float *)cuda_alloc((size_t)from->parts * O * sizeof *p->bias);
+	wide = (float *)cuda_scratch(SCRATCH_WEIGHT, n * sizeof *wide);
+	if (!p->weight || !p->bias || !wide) {
+		cuda_pack_free(p);
+		return NULL;
+	}
+	for (int i = 0; i < from->parts; i++) {
+		float *weight = (float *)p->weight + (size_t)i * n;
+
+		if (p->precision == PRECISION_BF16) {
+			cuda_put(wide, from->weight[i], n * sizeof *wide);
+			cuda_narrow((bf16 *)p->weight + (size_t)i * n, wide, n);
+		} else {
+			cuda_put(weight, from->weight[i], n * sizeof *weight);
+		}
+		cuda_put(p->bias + (size_t)i * O, from->bias[i], O * sizeof *p->bias);
+	}
+	return p;
+}

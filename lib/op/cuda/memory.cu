@@ -1,0 +1,272 @@
+/*
+ * The device, its one stream, memory there, and what went wrong.
+ */
+#include <stdio.h>
+
+#include "op/cuda/kernel.h"
+
+cudaStream_t cuda_stream;
+
+static char fault[256];
+
+void
+cuda_fault(const char *what, const char *reason)
+{
+	if (!fault[0])
+		snprintf(fault, sizeof fault, "%s: %s", what, reason);
+}
+
+int
+cuda_check(cudaError_t status, const char *what)
+{
+	if (status == cudaSuccess)
+		return 0;
+	cuda_fault(what, cudaGetErrorString(status));
+	return -1;
+}
+
+int
+cuda_sync(struct err *err)
+{
+	cuda_check(cudaStreamSynchronize(cuda_stream), "cudaStreamSynchronize");
+	if (!fault[0])
+		return 0;
+	err_set(err, "cuda backend: %s", fault);
+	fault[0] = '\0';
+	return -1;
+}
+
+/* --- From the host: page-locked memory that is filled while the device reads its twin. */
+
+constexpr int STAGE = 4 << 20;
+
+static struct {
+	char *at[2];
+	cudaEvent_t sent[2];
+	int next;
+} stages;
+
+static int
+open_stages(void)
+{
+	for (int i = 0; i < 2; i++)
+		if (cuda_check(cudaMallocHost((void **)&stages.at[i], STAGE), "cudaMallocHost") ||
+		    cuda_check(cudaEventCreateWithFlags(&stages.sent[i], cudaEventDisableTiming),
+		               "cudaEventCreateWithFlags"))
+			return -1;
+	return 0;
+}
+
+void
+cuda_put(void *dst, const void *host, size_t bytes)
+{
+	for (size_t from = 0; from < bytes; from += STAGE) {
+		const size_t n = bytes - from < STAGE ? bytes - from : STAGE;
+		const int i = stages.next;
+
+		cuda_check(cudaEventSynchronize(stages.sent[i]), "cudaEventSynchronize");
+		memcpy(stages.at[i], (const char *)host + from, n);
+		cuda_check(cudaMemcpyAsync((char *)dst + from, stages.at[i], n, cudaMemcpyHostToDevice, cuda_stream),
+		           "cudaMemcpyAsync");
+		cuda_check(cudaEventRecord(stages.sent[i], cuda_stream), "cudaEventRecord");
+		stages.next = !i;
+	}
+}
+
+void
+cuda_get(void *host, const void *src, size_t bytes)
+{
+	if (bytes)
+		cuda_check(cudaMemcpyAsync(host, src, bytes, cudaMemcpyDeviceToHost, cuda_stream), "cudaMemcpyAsync");
+	cuda_check(cudaStreamSynchronize(cuda_stream), "cudaStreamSynchronize");
+}
+
+/* --- On the device. */
+
+void *
+cuda_alloc(size_t bytes)
+{
+	void *out = NULL;
+
+	if (cudaMalloc(&out, bytes ? bytes : 1) == cudaSuccess)
+		return out;
+	cudaGetLastError(); /* the caller says that there is no memory */
+	return NULL;
+}
+
+void
+cuda_free(void *p)
+{
+	cudaFree(p);
+}
+
+void
+cuda_copy(void *dst, const void *src, size_t bytes)
+{
+	if (bytes)
+		cuda_check(cudaMemcpyAsync(dst, src, bytes, cudaMemcpyDeviceToDevice, cuda_stream), "cudaMemcpyAsync");
+}
+
+void
+cuda_zero(void *dst, size_t bytes)
+{
+	if (bytes)
+		cuda_check(cudaMemsetAsync(dst, 0, bytes, cuda_stream), "cudaMemsetAsync");
+}
+
+struct kept {
+	void *at;
+	size_t bytes;
+};
+
+/* At least so many bytes, whatever was there lost. cudaFree waits for those who still read it. */
+static void *
+grow(struct kept *kept, size_t bytes)
+{
+	if (kept->bytes < bytes) {
+		cuda_free(kept->at);
+		kept->at = cuda_alloc(bytes);
+		kept->bytes = kept->at ? bytes : 0;
+		if (!kept->at)
+			cuda_fault("cudaMalloc", "out of memory for an operation's scratch");
+	}
+	return kept->at;
+}
+
+void *
+cuda_scratch(enum cuda_scratch which, size_t bytes)
+{
+	static struct kept all[SCRATCHES];
+
+	return grow(&all[which], bytes);
+}
+
+/* --- Offsets, tokens and indices: the host's, and their copies. */
+
+constexpr int MIRRORS = 64;
+
+struct mirror {
+	const int *host; /* where they came from */
+	size_t n, room;
+	int *sent;        /* (room) page-locked: what they were */
+	cudaEvent_t done; /* sent has been read */
+	struct kept device;
+};
+
+static struct {
+	struct mirror all[MIRRORS];
+	int next; /* the oldest */
+} mirrors;
+
+static struct mirror *
+mirror_of(const int *host)
+{
+	struct mirror *m = NULL;
+
+	for (int i = 0; i < MIRRORS && !m; i++)
+		if (mirrors.all[i].host == host)
+			m = &mirrors.all[i];
+	if (!m) {
+		m = &mirrors.all[mirrors.next];
+		mirrors.next = (mirrors.next + 1) % MIRRORS;
+		m->host = host;
+		m->n = 0;
+	}
+	return m;
+}
+
+static int
+make_room(struct mirror *m, size_t n)
+{
+	if (!m->done &&
+	    cuda_check(cudaEventCreateWithFlags(&m->done, cudaEventDisableTiming), "cudaEventCreateWithFlags"))
+		return -1;
+	if (n <= m->room)
+		return 0;
+	cuda_check(cudaEventSynchronize(m->done), "cudaEventSynchronize");
+	cudaFreeHost(m->sent);
+	m->n = m->room = 0;
+	m->sent = NULL;
+	if (cuda_check(cudaMallocHost((void **)&m->sent, n * sizeof *m->sent), "cudaMallocHost") ||
+	    !grow(&m->device, n * sizeof *m->sent))
+		return -1;
+	m->room = n;
+	return 0;
+}
+
+const int *
+cuda_mirror(const int *host, size_t n)
+{
+	struct mirror *m = mirror_of(host);
+
+	if (make_room(m, n ? n : 1))
+		return NULL;
+	if (m->n == n && !memcmp(m->sent, host, n * sizeof *host))
+		return (const int *)m->device.at;
+	cuda_check(cudaEventSynchronize(m->done), "cudaEventSynchronize");
+	memcpy(m->sent, host, n * sizeof *host);
+	m->n = n;
+	if (n)
+		cuda_check(
+			cudaMemcpyAsync(m->device.at, m->sent, n * sizeof *host, cudaMemcpyHostToDevice, cuda_stream),
+			"cudaMemcpyAsync");
+	cuda_check(cudaEventRecord(m->done, cuda_stream), "cudaEventRecord");
+	return (const int *)m->device.at;
+}
+
+/* --- Between processes: the handle of a whole block of cudaMalloc's. */
+
+static_assert(sizeof(cudaIpcMemHandle_t) == sizeof(struct loan), "a loan is CUDA's handle");
+
+int
+cuda_lend(const void *memory, struct loan *loan, struct err *err)
+{
+	const cudaError_t status = cudaIpcGetMemHandle((cudaIpcMemHandle_t *)loan, (void *)memory);
+
+	return status == cudaSuccess
+	               ? 0
+	               : err_set(err, "cuda backend: its memory cannot be shared: %s", cudaGetErrorString(status));
+}
+
+void *
+cuda_borrow(const struct loan *loan, struct err *err)
+{
+	void *out = NULL;
+	cudaIpcMemHandle_t handle;
+	cudaError_t status;
+
+	memcpy(&handle, loan, sizeof handle);
+	status = cudaIpcOpenMemHandle(&out, handle, cudaIpcMemLazyEnablePeerAccess);
+	if (status == cudaSuccess)
+		return out;
+	err_set(err, "cuda backend: memory of another process cannot be opened: %s", cudaGetErrorString(status));
+	return NULL;
+}
+
+void
+cuda_give_back(void *memory)
+{
+	cudaIpcCloseMemHandle(memory);
+}
+
+/* --- The beginning. */
+
+int
+cuda_open(int device, struct err *err)
+{
+	int count = 0;
+	cudaError_t status = cudaGetDeviceCount(&count);
+
+	if (status != cudaSuccess)
+		return err_set(err, "no GPU can be used: %s", cudaGetErrorString(status));
+	if (device >= count)
+		return err_set(err, "device 'cuda:%d' is not here, expected one below %d", device, count);
+	if (cuda_check(cudaSetDevice(device), "cudaSetDevice") ||
+	    cuda_check(cudaStreamCreateWithFlags(&cuda_stream, cudaStreamNonBlocking), "cudaStreamCreateWithFlags") ||
+	    open_stages()) {
+		err_set(err, "device 'cuda:%d' cannot be used: %s", device, fault);
+		fault[0] = '\0';
+		return -1;
+	}
+	return 0;
+}
