@@ -24,11 +24,29 @@ CPU_CFLAGS = -O3 -fopenmp -fno-math-errno -fno-trapping-math
 LIB_LDLIBS = -lmsgpackc -llmdb -lz -ljansson -lutf8proc -lpng -lpthread -ldl -lm
 CPU_LDLIBS = -fopenmp -ldnnl -lm
 
+# CUDA's own libraries come from NVIDIA, with nvcc: where it is, libvqa-cuda.so is built; CUDA=0 or 1 decides otherwise.
+NVCC = nvcc
+CUDA_HOME = $(patsubst %/bin/,%,$(dir $(realpath $(shell command -v $(NVCC)))))
+CUDA_CARDS = -gencode arch=compute_80,code=sm_80 -gencode arch=compute_90,code=sm_90 -gencode arch=compute_90,code=compute_90
+CUDA_CXXFLAGS = -std=c++20 -fPIC -Wall -Wextra -Wno-missing-field-initializers -iquote lib
+# A kernel that spills registers fails the build.
+NVCCFLAGS = -std=c++20 -O3 -Werror all-warnings -Xptxas -warn-spills,-Werror $(CUDA_CARDS)
+# All four as NEEDED, cuBLAS with its part Lt.
+CUDA_LDLIBS = -L$(CUDA_HOME)/lib64 -Wl,--no-as-needed -lcudart -lcublas -lcublasLt -lcudnn
+comma = ,
+empty =
+space = $(empty) $(empty)
+-include $(BUILD)/config.mk
+
 LIB_SRC = $(wildcard lib/sys/*.c lib/stream/*.c lib/text/*.c lib/feat/*.c lib/ckpt/*.c lib/model/*.c lib/train/*.c lib/op/*.c lib/report/*.c)
 CPU_SRC = $(wildcard lib/op/cpu/*.c)
+CUDA_SRC = $(wildcard lib/op/cuda/*.cu)
+EMU_SRC = $(wildcard tests/emu/*.cpp)
 PROGRAMS = $(patsubst cmd/%.c,%,$(wildcard cmd/*.c))
 LIB_OBJ = $(LIB_SRC:%.c=$(BUILD)/%.o)
 CPU_OBJ = $(CPU_SRC:%.c=$(BUILD)/%.o)
+CUDA_OBJ = $(CUDA_SRC:%.cu=$(BUILD)/%.o) $(BUILD)/lib/op/cuda/table.o
+EMU_OBJ = $(CUDA_SRC:%.cu=$(BUILD)/emu/%.o) $(EMU_SRC:%.cpp=$(BUILD)/emu/%.o) $(BUILD)/lib/op/cuda/table.o
 BIN = bin
 LIBDIR = $(BUILD)
 UNIT_TESTS = $(patsubst tests/lib/%.c,$(BUILD)/tests/%,$(wildcard tests/lib/*_test.c))
@@ -39,19 +57,50 @@ PAGES = $(wildcard man/*.[157])
 VARIANTS = softmax sparse adaptive adaptive-sparse layerdrop
 PIPELINES = $(VARIANTS:%=train-%) $(VARIANTS:%=test-%) table
 
-.PHONY: all clean deps deps-run data bench completions install
-.PHONY: check check-built test-programs check-style check-sanitize fuzz fuzz-run fuzzers
+.PHONY: all emu clean deps deps-run data bench completions install
+.PHONY: check check-gpu bench-gpu check-built test-programs check-style check-sanitize fuzz fuzz-run fuzzers
 .PHONY: $(PIPELINES:%=pipelines/%) data/vqa2
 .DELETE_ON_ERROR:
 .SECONDARY:
 
 all: $(LIBDIR)/libvqa-cpu.so $(PROGRAMS:%=$(BIN)/%)
+ifeq ($(CUDA),1)
+all: $(LIBDIR)/libvqa-cuda.so
+endif
+
+$(BUILD)/config.mk:
+	@mkdir -p $(@D)
+	@if command -v $(NVCC) >/dev/null; then echo 'CUDA = 1' >$@; echo 'nvcc is here: libvqa-cuda.so will be built (CUDA=0: not)' >&2; \
+	else echo 'CUDA = 0' >$@; echo 'no nvcc here: without libvqa-cuda.so' >&2; fi
 
 $(LIBDIR)/libvqa.so: $(LIB_OBJ)
 	$(CC) -shared $(SANITIZE) -Wl,-soname,libvqa.so -o $@ $^ $(LIB_LDLIBS)
 
 $(LIBDIR)/libvqa-cpu.so: $(CPU_OBJ) $(LIBDIR)/libvqa.so
 	$(CC) -shared $(SANITIZE) -Wl,-soname,libvqa-cpu.so -o $@ $(CPU_OBJ) -L$(LIBDIR) -lvqa $(CPU_LDLIBS)
+
+$(LIBDIR)/libvqa-cuda.so: $(CUDA_OBJ) $(LIBDIR)/libvqa.so
+	$(CXX) -shared -Wl,-soname,libvqa-cuda.so -o $@ $(CUDA_OBJ) -L$(LIBDIR) -lvqa $(CUDA_LDLIBS)
+
+$(BUILD)/lib/op/cuda/%.o: lib/op/cuda/%.cu
+	@mkdir -p $(@D)
+	$(NVCC) $(NVCCFLAGS) -Xcompiler $(subst $(space),$(comma),$(filter-out -std=%,$(CUDA_CXXFLAGS))) -MMD -MP -c -o $@ $<
+
+# The same sources over a CUDA on the CPU (tests/emu), for tests alone.
+emu: $(BUILD)/emu/libvqa-cuda.so
+
+$(BUILD)/emu/libvqa-cuda.so: $(EMU_OBJ) $(LIBDIR)/libvqa.so
+	$(CXX) -shared $(SANITIZE) -Wl,-soname,libvqa-cuda.so -o $@ $(EMU_OBJ) -L$(LIBDIR) -lvqa
+
+EMU_CXXFLAGS = $(CUDA_CXXFLAGS) -Werror $(CFLAGS) -I tests/emu $(SANITIZE) -MMD -MP
+
+$(BUILD)/emu/%.o: %.cu
+	@mkdir -p $(@D)
+	$(CXX) -x c++ $(EMU_CXXFLAGS) -c -o $@ $<
+
+$(BUILD)/emu/%.o: %.cpp
+	@mkdir -p $(@D)
+	$(CXX) $(EMU_CXXFLAGS) -c -o $@ $<
 
 $(BUILD)/lib/op/cpu/%.o: lib/op/cpu/%.c
 	@mkdir -p $(@D)
@@ -75,7 +124,7 @@ $(BUILD)/tests/%_fuzz: $(BUILD)/tests/fuzz/%_fuzz.o $(BUILD)/tests/fuzz/replay.o
 	@mkdir -p $(@D)
 	$(CC) $(SANITIZE) -o $@ $(filter %.o,$^) -L$(LIBDIR) -lvqa -lmsgpackc -ljansson -lm -Wl,-rpath,'$$ORIGIN/..'
 
--include $(LIB_OBJ:.o=.d) $(CPU_OBJ:.o=.d) $(PROGRAMS:%=$(BUILD)/cmd/%.d) $(wildcard $(BUILD)/tests/*/*.d)
+-include $(LIB_OBJ:.o=.d) $(CPU_OBJ:.o=.d) $(CUDA_OBJ:.o=.d) $(EMU_OBJ:.o=.d) $(PROGRAMS:%=$(BUILD)/cmd/%.d) $(wildcard $(BUILD)/tests/*/*.d)
 
 # --- Packages. As root what is missing is installed; else it is named. $(call need,PACKAGES)
 define need
@@ -125,23 +174,33 @@ ASAN = BUILD=build/asan LIBDIR=build/asan BIN=build/asan/bin CFLAGS='-O1 -g' \
 	SANITIZE='-fsanitize=address,undefined -fno-sanitize-recover=all'
 
 check: deps
-	$(MAKE) all test-programs
+	$(MAKE) all emu test-programs
 	$(MAKE) data
 	$(MAKE) check-built
 
 # Unit tests, and the fuzz targets that replay their corpora.
 test-programs: $(UNIT_TESTS) $(REPLAYS)
 
+# What is in CUDA runs once more over it: on tests/emu, or on a card.
+ON_CUDA = $(BUILD)/tests/op_test $(BUILD)/tests/attention_test tests/golden.bats
+
 check-built:
-	tests/run $(UNIT_TESTS) $(REPLAYS) $(BATS)
+	VQA_EMU=$(CURDIR)/$(BUILD)/emu/libvqa-cuda.so tests/run $(UNIT_TESTS) $(REPLAYS) $(BATS) $(ON_CUDA:%=emu:%)
+
+# On a real card, which this needs; compute-sanitizer (NVIDIA's) looks for what tests/emu looks for, where it is installed.
+check-gpu: deps
+	$(MAKE) CUDA=1 all test-programs
+	VQA_TEST_DEVICE=cuda tests/run $(ON_CUDA) tests/cuda.bats
+	! command -v compute-sanitizer >/dev/null || for tool in memcheck racecheck initcheck; do \
+		VQA_TEST_DEVICE=cuda compute-sanitizer --tool $$tool --error-exitcode 1 $(BUILD)/tests/attention_test || exit 1; done
 
 # The same once more under ASan and UBSan; long trainings (kill.bats) are left to the release build.
 check-sanitize: deps
-	$(MAKE) $(ASAN) all test-programs
+	$(MAKE) $(ASAN) CUDA=0 all emu test-programs
 	VQA_BIN=$(CURDIR)/build/asan/bin VQA_SANITIZED=1 $(MAKE) $(ASAN) check-built
 
 check-style:
-	clang-format --dry-run -Werror $$(git ls-files '*.c' '*.h')
+	clang-format --dry-run -Werror $$(git ls-files '*.c' '*.h' '*.cu' '*.cpp')
 	shellcheck -x pipelines/* tests/run tests/bench/run tests/helper.bash .ci/run
 	! mandoc -T lint $(PAGES) | grep -v 'referenced manual not found\|outdated mandoc.db'
 
@@ -173,6 +232,11 @@ bench: deps
 	$(MAKE) all
 	tests/bench/run
 
+# Questions a second on a card, for answers and training, beside PyTorch where BENCH_PYTHON has one that can use it.
+bench-gpu: deps
+	$(MAKE) CUDA=1 all
+	BENCH_DEVICE=cuda tests/bench/run
+
 # --- Installation. The programs print their shells' completions themselves.
 BASH_COMPLETIONS = $(PROGRAMS:%=$(BUILD)/completions/bash/%)
 ZSH_COMPLETIONS = $(PROGRAMS:%=$(BUILD)/completions/zsh/_%)
@@ -192,7 +256,7 @@ install: all completions
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/pkgconfig $(SHARE)/vqa
 	install -d $(SHARE)/bash-completion/completions $(SHARE)/zsh/site-functions
 	install -m 755 $(PROGRAMS:%=$(BIN)/%) $(DESTDIR)$(PREFIX)/bin
-	install -m 755 $(LIBDIR)/libvqa.so $(LIBDIR)/libvqa-cpu.so $(DESTDIR)$(PREFIX)/lib
+	install -m 755 $(LIBDIR)/libvqa.so $(LIBDIR)/libvqa-cpu.so $(if $(filter 1,$(CUDA)),$(LIBDIR)/libvqa-cuda.so) $(DESTDIR)$(PREFIX)/lib
 	install -m 644 lib/text/bert-base-uncased-vocab.txt $(SHARE)/vqa
 	install -m 644 $(BASH_COMPLETIONS) $(SHARE)/bash-completion/completions
 	install -m 644 $(ZSH_COMPLETIONS) $(SHARE)/zsh/site-functions

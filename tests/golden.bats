@@ -15,7 +15,7 @@ for_case() {
 	set -o pipefail
 	case=$GOLDEN/$1
 	ckpt-import -n "$(setting heads)" "$case/weights.safetensors" start.safetensors
-	forward=(vqa-forward -b "$(setting batch)" -p "${PRECISION:-f32}" --compat)
+	forward=(vqa-forward -D "${VQA_TEST_DEVICE:-cpu}" -b "$(setting batch)" -p "${PRECISION:-f32}" --compat)
 	[ "$(setting 'layerdrop_draws_in_call_order | length')" = 0 ] || {
 		setting layerdrop_draws_in_call_order >draws.json
 		forward+=(--draws draws.json)

@@ -86,6 +86,21 @@ def macs(size, kind, work, tokens, per_image):
 
 # --- Both sides.
 
+# TFLOP/s of a card without sparsity, by NVIDIA's data sheets: A100 (2020), H100 SXM (2023), H200 (2024).
+CARDS = {'A100': {'f32': 19.5, 'tf32': 156, 'bf16': 312}, 'H100': {'f32': 67, 'tf32': 494, 'bf16': 989}, 'H200': {'f32': 67, 'tf32': 494, 'bf16': 989}}
+
+
+def card():
+    """The name of the first one."""
+    found = subprocess.run(['nvidia-smi', '--query-gpu=name,driver_version', '--format=csv,noheader'], check=True, stdout=subprocess.PIPE, text=True)
+    return found.stdout.split('\n')[0]
+
+
+def card_limit(precision):
+    """GFLOP/s; None of a card that is not among CARDS."""
+    return next((1e3 * speeds[precision] for name, speeds in CARDS.items() if name in card()), None)
+
+
 class Ours:
     """Speed over the last `timed` batches of a run, after `skip`."""
 
@@ -278,6 +293,15 @@ def small(kind, precision, work, runtimes):
     return go
 
 
+def on_card(kind, precision, work, batch):
+    """Peers on the same card where PyTorch can use it."""
+    def go(row):
+        os.environ['VQA_TF32'] = str(int(precision == 'tf32'))
+        batches = 60 if batch == 32 else 20 if batch == 128 else 8
+        compare(row, Ours('full', kind, precision, work, batch, batches // 2, batches), [EAGER, COMPILED], count=4)
+    return go
+
+
 def memory(precision, goal):
     def go(row):
         ours = Ours('full', 'softmax', precision, 'answer', 32, 4, 6)
@@ -430,13 +454,19 @@ PROFILES = {
 }
 
 
+ROWS_ON_CARD = {'%s-%s-%s-%d' % (work, kind, precision, batch): on_card(kind, precision, work, batch)
+                for work in ('answer', 'train') for kind in ('softmax', 'entmax') for precision in ('f32', 'tf32', 'bf16')
+                for batch in (32, 128, 512)}
+
+
 def show_roofline():
-    print('\n# of the limit: oneDNN alone in this run')
+    print('\n# of the limit: %s' % ('oneDNN alone in this run' if programs.DEVICE == 'cpu' else 'the data sheet of the card'))
     print('row', 'size', 'attention', 'precision', 'work', 'batch', 'G MACs a batch', 's a batch', 'GFLOP/s', 'limit', '% of limit', sep='\t')
     for row, ours, each, seconds in roofline:
-        speed, most = 2e-9 * each / seconds, limit(ours.size, ours.precision)
+        speed = 2e-9 * each / seconds
+        most = limit(ours.size, ours.precision) if programs.DEVICE == 'cpu' else card_limit(ours.precision)
         print(row, ours.size, ours.kind, ours.precision, ours.work, ours.batch, number(1e-9 * each * ours.batch),
-              number(seconds * ours.batch), number(speed), number(most), number(100 * speed / most), sep='\t', flush=True)
+              number(seconds * ours.batch), number(speed), number(most), number(most and 100 * speed / most), sep='\t', flush=True)
 
 
 def attempt(name, go):
@@ -461,19 +491,22 @@ def run_rows(rows):
 
 def main():
     names = sys.argv[1:]
+    all_rows, profiles = (ROWS, PROFILES) if programs.DEVICE == 'cpu' else (ROWS_ON_CARD, {})
     if names == ['--list']:
-        print(*ROWS, *PROFILES, sep='\n')
+        print(*all_rows, *profiles, sep='\n')
         return
+    if programs.DEVICE != 'cpu':
+        print('# card and driver: %s' % card())
     picked = lambda rows: {n: go for n, go in rows.items() if not names or any(n == w or n.startswith(w + '-') for w in names)}
-    if not picked(ROWS) and not picked(PROFILES):
+    if not picked(all_rows) and not picked(profiles):
         sys.exit('bench: no such row; --list shows them')
     print(*HEADER, sep='\t', flush=True)
-    run_rows(picked(ROWS))
+    run_rows(picked(all_rows))
     if roofline:
         show_roofline()
-    if picked(PROFILES):
+    if picked(profiles):
         phases.header()
-        for name, go in picked(PROFILES).items():
+        for name, go in picked(profiles).items():
             attempt(name, go)
 
 

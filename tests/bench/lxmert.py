@@ -240,7 +240,7 @@ class Lamb:
 
 def train(model, lamb, batch, rates, bf16=False):
     """One step; its loss and the gradient's norm before clipping. In bf16 as autocast has it."""
-    with torch.autocast('cpu', torch.bfloat16, enabled=bf16):
+    with torch.autocast(batch[0].device.type, torch.bfloat16, enabled=bf16):
         logits = model(*batch[:4])
     loss = F.binary_cross_entropy_with_logits(logits.float(), batch[4]) * batch[4].shape[1]
     loss.backward()

@@ -4,12 +4,12 @@
     peer.py RUNTIME PRECISION WORK BATCH CKPT STREAM SKIP COUNT OURS
 
     RUNTIME     openvino | onnxruntime | eager | weights (eager, weights in bf16) | compiled
-    PRECISION   f32 | bf16
+    PRECISION   f32 | bf16; tf32 on a card
     WORK        answer | train
     OURS        what our programs made of STREAM's first batches: vqa-forward -l's answers, or vqa-step's table without dropout
 
 "ready WORDS" on stdout, or the end with a reason on stderr. Then a line of seconds on stdin is answered by questions a second over
-at least that time, in whole batches of the COUNT after SKIP. Reading and padding the questions lies outside the timed part.
+at least that time, in whole batches of the COUNT after SKIP. Reading and padding the questions lies outside the timed part. BENCH_DEVICE in the environment: cpu, or cuda.
 """
 import os
 import sys
@@ -22,9 +22,10 @@ from lxmert import Lamb, Lxmert, batches, checkpoint, train
 
 # The largest difference of logits, and their root mean square, as a share of the logits' deviation. bf16 keeps 8 bits: a product
 # is off by 2^-9 or so, and some hundred of them lie between a question and its answer.
-ALLOWED = {'f32': (1e-4, 1e-4), 'bf16': (0.3, 0.06)}
+ALLOWED = {'f32': (1e-4, 1e-4), 'tf32': (0.1, 0.02), 'bf16': (0.3, 0.06)}
 # Of themselves: the loss and the norm of the gradient. What a step of LAMB does enlarges the differences.
-ALLOWED_TRAINING = {'f32': (1e-4, 1e-2), 'bf16': (1e-2, 1e-1)}
+ALLOWED_TRAINING = {'f32': (1e-4, 1e-2), 'tf32': (1e-3, 5e-2), 'bf16': (1e-2, 1e-1)}
+DEVICE = os.environ.get('BENCH_DEVICE', 'cpu')
 CHECK_RATES, RATES = (1e-3, 1e-3), (1e-5, 5e-5)   # lowest and highest; a check's steps are large enough to show in the loss
 
 
@@ -56,7 +57,7 @@ def pytorch(runtime, precision):
             model.bfloat16()
 
         def answer(inputs):
-            with torch.inference_mode(), torch.autocast('cpu', torch.bfloat16, enabled=precision == 'bf16' and not cast):
+            with torch.inference_mode(), torch.autocast(DEVICE, torch.bfloat16, enabled=precision == 'bf16' and not cast):
                 return model(inputs[0], *(x.bfloat16() if cast else x for x in inputs[1:])).float()
         return answer
     return make
@@ -70,7 +71,7 @@ def logits_of(path):
 
 def check_answers(answer, known, ours, precision):
     ours = logits_of(ours)
-    theirs = torch.cat([answer(batch[:4]).flatten() for batch in known])[:len(ours)]
+    theirs = torch.cat([answer(batch[:4]).flatten() for batch in known])[:len(ours)].cpu()
     ours, deviation = ours[:len(theirs)], ours.std().item()
     worst, mean = (ours - theirs).abs().max().item() / deviation, (ours - theirs).square().mean().sqrt().item() / deviation
     if not (worst <= ALLOWED[precision][0] and mean <= ALLOWED[precision][1]):
@@ -96,8 +97,13 @@ def main():
     config, answers, tensors = checkpoint(path)
     model = Lxmert(config, answers)
     model.load_state_dict(tensors)
-    known = list(batches(stream, answers, size, skip, count))
-    first = list(batches(stream, answers, size, 0, 3))
+    if DEVICE != 'cpu' and not torch.cuda.is_available():
+        sys.exit('this PyTorch cannot use the card')
+    model.to(DEVICE)
+    torch.backends.cuda.matmul.allow_tf32 = precision == 'tf32'
+    there = lambda several: [tuple(x.to(DEVICE) for x in batch) for batch in several]
+    known = there(batches(stream, answers, size, skip, count))
+    first = there(batches(stream, answers, size, 0, 3))
     if runtime == 'compiled':
         model.compile(dynamic=False)
     if work == 'train':

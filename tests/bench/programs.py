@@ -12,13 +12,20 @@ class Failed(Exception):
     pass
 
 
+DEVICE = os.environ.get('BENCH_DEVICE', 'cpu')
+
+
+def forward_program(batch, precision):
+    """tf32 is f32 with VQA_TF32=1."""
+    return ['vqa-forward', '-D', DEVICE, '-p', precision.replace('tf32', 'f32'), '-b', str(batch)]
+
+
 def answering(ckpt, batch, precision, *options):
-    return [['vqa-forward', '-p', precision, '-b', str(batch), *options, ckpt]]
+    return [[*forward_program(batch, precision), *options, ckpt]]
 
 
 def training(ckpt, batch, precision, forward=(), step=()):
-    return [['vqa-forward', '-t', '-p', precision, '-b', str(batch), *forward, ckpt], ['vqa-loss'], ['vqa-backward'],
-            ['vqa-step', *step]]
+    return [[*forward_program(batch, precision), '-t', *forward, ckpt], ['vqa-loss'], ['vqa-backward'], ['vqa-step', *step]]
 
 
 def answer_counter():

@@ -1,5 +1,5 @@
 /*
- * What the tests of the table's operations share: the backend, inputs, comparison with a definition in double, forward and by finite
+ * What the tests of the table's operations share: the backend (VQA_TEST_DEVICE, or the CPU's), inputs, comparison with a definition in double, forward and by finite
  * differences, and ragged shapes.
  *
  * Tolerances, relative to the largest value of a result: forward 1e-5, since sums of up to 520 float32 products round to
@@ -21,6 +21,7 @@
 #include <cmocka.h>
 
 #include "op/op.h"
+#include "shuttle.h"
 #include "sys/philox.h"
 
 static const struct op *op;
@@ -29,12 +30,15 @@ static const double FORWARD = 1e-5, BACKWARD = 3e-5, STEP = 1e-5;
 static inline int
 load(void **state)
 {
+	const char *wanted = getenv("VQA_TEST_DEVICE");
 	struct err err;
 
 	(void)state;
-	op = backend_open("cpu", &err);
+	op = backend_open(wanted ? wanted : "cpu", &err);
 	if (!op)
 		fprintf(stderr, "%s\n", err.text);
+	else if (!op_on_host(op))
+		op = shuttle(op);
 	return !op;
 }
 

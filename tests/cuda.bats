@@ -1,0 +1,137 @@
+#!/usr/bin/env bats
+# The CUDA backend through the programs, beside the CPU's: on a card with VQA_TEST_DEVICE=cuda, else on tests/emu's CUDA.
+load helper
+
+setup() {
+	cd "$BATS_TEST_TMPDIR"
+	if [ -z "${VQA_TEST_DEVICE:-}" ]; then
+		export VQA_CUDA=${VQA_EMU:-$ROOT/build/emu/libvqa-cuda.so}
+		[ -e "$VQA_CUDA" ] || skip "no $VQA_CUDA here (make emu)"
+	fi
+	prepare
+	vqa-tokenize questions.json | vqa-featload features.lmdb >stream
+}
+
+# near TOLERANCE A B: two files of numbers, of as many, none further apart than TOLERANCE of the largest.
+near() {
+	paste -d ' ' <(tr -s ' \t' '\n' <"$2") <(tr -s ' \t' '\n' <"$3") | awk -v tolerance="$1" '
+		NF != 2 || $1 == "nan" || $2 == "nan" { bad = 1 }
+		{ d = $1 - $2; d = d < 0 ? -d : d; a = $1 < 0 ? -$1 : $1; worst = d > worst ? d : worst; most = a > most ? a : most }
+		END { if (bad || !NR || worst > tolerance * most) { print "off by", worst, "of", most, "in", NR; exit 1 } }'
+}
+
+numbers() {
+	vqa-dump | jq -r 'select(.type == "answer") | .logits.f32[], (.attention // {} | to_entries | sort_by(.key)[] | .value.f32[])'
+}
+
+@test "devices that are none, or not here" {
+	fails_with 2 "vqa-forward: option -D: 'gpu' is not auto, cpu, cuda or cuda:N" vqa-forward -D gpu tiny <stream
+	fails_with 2 "vqa-forward: option -D: 'cuda:' is not auto, cpu, cuda or cuda:N" vqa-forward -D cuda: tiny <stream
+	VQA_CUDA=./none.so fails_with 1 'vqa-forward: cannot load the cuda backend: ./none.so: cannot open shared object file: No such file or directory' \
+		vqa-forward -D cuda tiny <stream
+	[ -n "${VQA_TEST_DEVICE:-}" ] && return
+	fails_with 1 "vqa-forward: device 'cuda:7' is not here, expected one below 1" vqa-forward -D cuda:7 tiny <stream
+	VQA_EMU_DEVICES=0 fails_with 1 'vqa-forward: no GPU can be used: no CUDA-capable device is detected' vqa-forward -D cuda tiny <stream
+}
+
+@test "auto: where there is no GPU, the processor, without a word" {
+	[ -z "${VQA_TEST_DEVICE:-}" ] || skip 'a card is here'
+	vqa-forward -D cpu -l tiny <stream >cpu
+	VQA_EMU_DEVICES=0 vqa-forward -l tiny <stream >auto 2>said
+	VQA_CUDA=./none.so vqa-forward -l tiny <stream 2>>said | cmp - auto
+	cmp cpu auto
+	[ ! -s said ]
+}
+
+@test "answers and attention as the processor's; the batch does not matter" {
+	for options in '' -s -a '-s -a'; do
+		# shellcheck disable=SC2086
+		ckpt-init -L 2,2,2 -H 48 -n 3 -F 80 -f 360 --source features.tsv $options -r 1 -A answers.json model.safetensors
+		for want in '' '-a all'; do
+			# shellcheck disable=SC2086
+			vqa-forward -D cpu -l $want model.safetensors <stream | numbers >cpu
+			# shellcheck disable=SC2086
+			vqa-forward -D cuda -l $want model.safetensors <stream | numbers >cuda
+			near 1e-5 cpu cuda
+		done
+		vqa-forward -D cuda -l -b 3 model.safetensors <stream | numbers >threes
+		vqa-forward -D cuda -l model.safetensors <stream | numbers >whole
+		near 1e-5 whole threes
+	done
+}
+
+@test "bf16: as the processor's within its rounding" {
+	grep -qw avx512bw /proc/cpuinfo || skip 'this processor has no products in bf16 to compare with'
+	vqa-forward -D cpu -p bf16 -l tiny <stream | numbers >cpu
+	vqa-forward -D cuda -p bf16 -l tiny <stream | numbers >cuda
+	near 1e-2 cpu cuda
+}
+
+@test "the cards that are promised are in the library, it needs what it says, and no kernel spills" {
+	library=$ROOT/build/libvqa-cuda.so
+	{ [ -e "$library" ] && command -v cuobjdump >/dev/null; } || skip 'no nvcc here, or CUDA=0'
+	for card in sm_80 sm_90; do
+		cuobjdump --list-elf "$library" | grep -q "\.$card\."
+	done
+	cuobjdump --list-ptx "$library" | grep -q '\.sm_90\.'
+	for needed in libcudart libcublas libcublasLt libcudnn; do
+		readelf -d "$library" | grep -q "NEEDED.*\[$needed\.so"
+	done
+	cuobjdump --dump-resource-usage "$library" >usage 2>&1
+	grep -q 'REG:[0-9]' usage
+	! grep -E '(STACK|LOCAL):[1-9]' usage
+}
+
+# train DEVICE FOLDER CHECKPOINT
+train() {
+	set -o pipefail
+	vqa-forward -t -D "$1" -b 4 -r 3 --dropout 0.1 "$3" <long | vqa-loss | vqa-backward |
+		vqa-step -o "$2" --lr 0.01 --schedule constant --lookahead 3,0.5 >log
+}
+
+# Dropout and LayerDrop on: were a mask another, the losses would differ in the first digits.
+@test "training as the processor's, and from one device to the other" {
+	jq -n '[range(13) | "a\(.)"]' >names.json
+	/usr/bin/python3 "$ROOT/tests/synthetic.py" --names --answers 13 --questions 40 >long
+	for options in '' '-s -a -d 1'; do
+		rm -rf start.safetensors cpu cuda
+		# shellcheck disable=SC2086
+		ckpt-init -L 2,2,2 -H 32 -n 4 -F 64 -f 24 $options -r 1 -A names.json start.safetensors
+		train cpu cpu start.safetensors
+		train cuda cuda start.safetensors
+		near 1e-3 <(cut -f 2-6 cpu/log.tsv | tail -n +2) <(cut -f 2-6 cuda/log.tsv | tail -n +2)
+		train cuda cuda cuda
+		[ "$(tail -n +2 cuda/log.tsv | wc -l)" = 20 ]
+		train cpu cuda cuda
+		[ "$(tail -n +2 cuda/log.tsv | wc -l)" = 30 ]
+	done
+}
+
+@test "the same bytes again" {
+	jq -n '[range(13) | "a\(.)"]' >names.json
+	/usr/bin/python3 "$ROOT/tests/synthetic.py" --names --answers 13 --questions 16 >long
+	ckpt-init -L 1,1,1 -H 32 -n 4 -F 64 -f 24 -s -r 1 -A names.json start.safetensors
+	train cuda one start.safetensors
+	train cuda two start.safetensors
+	cmp one/LAST.safetensors two/LAST.safetensors
+	cmp one/LAST.optimizer two/LAST.optimizer
+}
+
+@test "a member that is killed ends all" {
+	[ -z "${VQA_SANITIZED:-}" ] || skip 'long trainings run only in the release build'
+	jq -n '[range(13) | "a\(.)"]' >names.json
+	/usr/bin/python3 "$ROOT/tests/synthetic.py" --names --answers 13 --questions 4000 >long
+	ckpt-init -L 1,1,1 -H 32 -n 4 -F 64 -f 24 -r 1 -A names.json start.safetensors
+	for victim in vqa-forward vqa-backward vqa-step; do
+		rm -rf run pid.* status.* said.*
+		member vqa-forward -t -D cuda -b 4 start.safetensors <long | member vqa-loss | member vqa-backward |
+			member vqa-step -o run --lr 0.01 --schedule constant --save-every 5 >log &
+		wait_for '[ -e run/LAST.safetensors ]'
+		kill -KILL "$(cat pid.$victim)"
+		SECONDS=0
+		wait_for '[ -e status.vqa-forward ] && [ -e status.vqa-loss ] && [ -e status.vqa-backward ] && [ -e status.vqa-step ]'
+		[ "$SECONDS" -le 5 ]
+		wait
+		ckpt-info run/LAST.safetensors >/dev/null
+	done
+}
