@@ -7,9 +7,9 @@
 static std::set<const void *> &
 live(void)
 {
-	static std::set<const void *> handles;
+	static auto *handles = new std::set<const void *>; /* never destroyed: exit() may come first */
 
-	return handles;
+	return *handles;
 }
 
 void
@@ -78,7 +78,7 @@ cublasLtCreate(cublasLtHandle_t *handle)
 {
 	if (emu_device())
 		return CUBLAS_STATUS_NOT_INITIALIZED;
-	*handle = new struct cublasLtContext{ 1 };
+	*handle = new cublasLtContext{ 1 };
 	live().insert(*handle);
 	return CUBLAS_STATUS_SUCCESS;
 }
@@ -97,7 +97,7 @@ cublasLtMatmulDescCreate(cublasLtMatmulDesc_t *desc, cublasComputeType_t compute
 		emu_die("cublasLtMatmulDescCreate: compute type %d is not emulated", compute);
 	if (scale != CUDA_R_32F)
 		emu_die("cublasLtMatmulDescCreate: scale type %d is not emulated, only CUDA_R_32F", scale);
-	*desc = new struct emu_matmul_desc{ compute,   CUBLAS_OP_N, CUBLAS_OP_N, CUBLASLT_EPILOGUE_DEFAULT,
+	*desc = new emu_matmul_desc{ compute,   CUBLAS_OP_N, CUBLAS_OP_N, CUBLASLT_EPILOGUE_DEFAULT,
 		                            NULL,      -1 };
 	live().insert(*desc);
 	return CUBLAS_STATUS_SUCCESS;
@@ -146,7 +146,7 @@ cublasLtMatrixLayoutCreate(cublasLtMatrixLayout_t *layout, cudaDataType type, ui
 {
 	if (type != CUDA_R_32F && type != CUDA_R_16BF)
 		emu_die("cublasLtMatrixLayoutCreate: type %d is not emulated, only CUDA_R_32F and CUDA_R_16BF", type);
-	*layout = new struct emu_matrix_layout{ type, rows, cols, ld, 0, 1 };
+	*layout = new emu_matrix_layout{ type, rows, cols, ld, 0, 1 };
 	live().insert(*layout);
 	return CUBLAS_STATUS_SUCCESS;
 }
@@ -188,7 +188,7 @@ cublasLtMatrixLayoutSetAttribute(cublasLtMatrixLayout_t layout, cublasLtMatrixLa
 cublasStatus_t
 cublasLtMatmulPreferenceCreate(cublasLtMatmulPreference_t *pref)
 {
-	*pref = new struct emu_matmul_preference{ 0, { 256, 256, 256, 256 } };
+	*pref = new emu_matmul_preference{ 0, { 256, 256, 256, 256 } };
 	live().insert(*pref);
 	return CUBLAS_STATUS_SUCCESS;
 }

@@ -15,9 +15,9 @@ struct cudnnTensorStruct {
 static std::set<const void *> &
 live(void)
 {
-	static std::set<const void *> handles;
+	static auto *handles = new std::set<const void *>; /* never destroyed: exit() may come first */
 
-	return handles;
+	return *handles;
 }
 
 static void
@@ -54,7 +54,7 @@ cudnnCreate(cudnnHandle_t *handle)
 {
 	if (emu_device())
 		return CUDNN_STATUS_NOT_INITIALIZED;
-	*handle = new struct cudnnContext{ NULL };
+	*handle = new cudnnContext{ NULL };
 	live().insert(*handle);
 	return CUDNN_STATUS_SUCCESS;
 }
@@ -80,7 +80,7 @@ cudnnSetStream(cudnnHandle_t handle, cudaStream_t stream)
 cudnnStatus_t
 cudnnCreateTensorDescriptor(cudnnTensorDescriptor_t *tensor)
 {
-	*tensor = new struct cudnnTensorStruct();
+	*tensor = new cudnnTensorStruct();
 	live().insert(*tensor);
 	return CUDNN_STATUS_SUCCESS;
 }

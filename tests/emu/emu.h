@@ -30,16 +30,20 @@ cudaError_t emu_error(cudaError_t error);
 cudaError_t emu_device(void);
 size_t emu_device_memory(void);
 
-/* symbol.cpp: a function's name, "kernel at 0x…" if it has none; the bytes of its static shared variables. */
+/*
+ * symbol.cpp: a function's name, "kernel at 0x…" if it has none; the bytes of its static shared variables; NaN bytes for
+ * those of them that are not in the section of shared memory.
+ */
 const char *emu_function_name(const void *function);
 size_t emu_function_shared(const void *function);
+void emu_function_fill(const void *function);
 
 /* fiber.cpp: runs the threads of one block in that order; how far a block has come, for messages, 0 if none runs. */
 void emu_block_run(const struct emu_call *call, const uint3 *place, const unsigned short *order, unsigned threads);
 int emu_block_place(char *words, size_t size);
 
-/* fault.cpp: from here on a fault in a kernel is told with its place. */
-void emu_fault_watch(void);
+/* fault.cpp: between on and off a fault is a kernel's, told with its place. */
+void emu_fault_watch(int on);
 
 /* launch.cpp: the kernel that runs, or NULL. */
 const struct emu_call *emu_running(void);

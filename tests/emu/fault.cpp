@@ -20,9 +20,10 @@ add_line(void)
 }
 
 void
-emu_fault_watch(void)
+emu_fault_watch(int on)
 {
-	__sanitizer_set_death_callback(add_line);
+	if (on)
+		__sanitizer_set_death_callback(add_line);
 }
 
 #else
@@ -37,11 +38,8 @@ fault(int number, siginfo_t *info, void *context)
 	auto after = emu_memories().upper_bound(p);
 	const struct emu_memory *m = after == emu_memories().begin() ? NULL : &(--after)->second;
 
+	(void)number;
 	(void)context;
-	if (!emu_running()) {
-		sigaction(number, &old, NULL);
-		return;
-	}
 	if (m && m->kind != EMU_REGISTERED && p < m->map + m->map_size + 4096)
 		emu_die("memory fault at %p, %zu bytes past the end of allocation %p of %zu bytes", (const void *)p,
 		        (size_t)(p - m->base) - m->size, (void *)m->base, m->size);
@@ -50,21 +48,24 @@ fault(int number, siginfo_t *info, void *context)
 
 /* On a stack of its own: a thread's may be what has overflowed. */
 void
-emu_fault_watch(void)
+emu_fault_watch(int on)
 {
-	static int watching;
+	static stack_t stack;
 	struct sigaction action = {};
-	stack_t stack = {};
 
-	if (watching)
+	if (!on) {
+		sigaction(SIGSEGV, &old, NULL);
 		return;
-	watching = 1;
-	stack.ss_size = 64 << 10;
-	stack.ss_sp = mmap(NULL, stack.ss_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	}
+	if (!stack.ss_sp) {
+		stack.ss_size = 64 << 10;
+		stack.ss_sp = mmap(NULL, stack.ss_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		if (stack.ss_sp == MAP_FAILED || sigaltstack(&stack, NULL))
+			emu_die("faults cannot be watched for");
+	}
 	action.sa_sigaction = fault;
 	action.sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER;
-	if (stack.ss_sp == MAP_FAILED || sigaltstack(&stack, NULL) || sigaction(SIGSEGV, &action, &old))
-		emu_die("faults cannot be watched for");
+	sigaction(SIGSEGV, &action, &old);
 }
 
 #endif

@@ -83,18 +83,12 @@ switch_to(struct fiber *from, struct fiber *to)
 
 static void fiber_main(void);
 
-static struct fiber *
-idle_fiber(void)
+static void
+fiber_make(struct fiber *f)
 {
-	struct fiber *f = idle;
 	static size_t made;
 	size_t page = (size_t)getpagesize();
 
-	if (f) {
-		idle = f->next;
-		return f;
-	}
-	f = new struct fiber();
 	f->stack = (char *)mmap(NULL, page + STACK, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (f->stack == MAP_FAILED || mprotect(f->stack + page, STACK, PROT_READ | PROT_WRITE))
 		emu_die("no memory for the stacks of a block's threads");
@@ -106,6 +100,19 @@ idle_fiber(void)
 	f->first.uc_stack.ss_size = f->size;
 	f->first.uc_link = NULL;
 	makecontext(&f->first, fiber_main, 0);
+}
+
+static struct fiber *
+idle_fiber(void)
+{
+	struct fiber *f = idle;
+
+	if (f) {
+		idle = f->next;
+	} else {
+		f = new fiber();
+		fiber_make(f);
+	}
 	return f;
 }
 
@@ -420,6 +427,7 @@ emu_block_run(const struct emu_call *call, const uint3 *place, const unsigned sh
 		b.lanes[lanes] = (unsigned short)lanes;
 		lanes++;
 	}
+	outside.entered = 1;
 	switch_to(&outside, idle_fiber());
 	if (b.ended != n)
 		die_stuck();

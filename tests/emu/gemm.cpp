@@ -3,7 +3,7 @@
 
 #include "matmul.h"
 
-typedef float vec __attribute__((vector_size(16), may_alias));
+typedef float vec __attribute__((vector_size(16), aligned(4), may_alias));
 
 constexpr size_t MR = 8, NR = 4;
 
@@ -29,13 +29,13 @@ multiply(float *tile, const float *a, const float *const *b, size_t k)
 void
 emu_gemm(float *out, const float *a, const float *b, size_t m, size_t n, size_t k)
 {
-	static std::vector<vec> panel;
+	static std::vector<float> panel;
 	float tile[NR * MR];
 	const float *columns[NR];
 
-	panel.resize(k * MR / 4);
+	panel.resize(k * MR);
 	for (size_t i = 0; i < m; i += MR) {
-		float *p = (float *)panel.data();
+		float *p = panel.data();
 
 		for (size_t l = 0; l < k; l++)
 			for (size_t r = 0; r < MR; r++)

@@ -19,7 +19,7 @@
 #define __forceinline__ inline __attribute__((always_inline))
 #define __launch_bounds__(...)
 #define __align__(n) __attribute__((aligned(n)))
-/* Blocks run one after the other. In a template this wants internal linkage: the section holds no COMDAT variables. */
+/* Blocks run one after the other, so a static variable will do. */
 #define __shared__ static __attribute__((section("emu_shared")))
 
 struct uint3 {

@@ -42,13 +42,13 @@ emu_dynamic_shared(void)
 static size_t &
 dynamic_limit(const void *kernel)
 {
-	static std::map<const void *, size_t> limits;
+	static auto *limits = new std::map<const void *, size_t>;
 	size_t fixed = emu_function_shared(kernel);
 
 	if (fixed > EMU_SHARED)
 		emu_die("%s has %zu bytes of static shared memory, more than %zu", emu_function_name(kernel), fixed,
 		        EMU_SHARED);
-	return limits.emplace(kernel, EMU_SHARED - fixed).first->second;
+	return limits->emplace(kernel, EMU_SHARED - fixed).first->second;
 }
 
 cudaError_t
@@ -166,6 +166,7 @@ run(const struct emu_call *call, int kind)
 
 		if (__start_emu_shared)
 			memset(__start_emu_shared, 0xff, (size_t)(__stop_emu_shared - __start_emu_shared));
+		emu_function_fill((const void *)call->kernel);
 		memset(dynamic + 16, 0xff, call->shared);
 		emu_block_run(call, &place, order, threads);
 	}
@@ -201,7 +202,7 @@ emu_launch(const struct emu_call *call, cudaStream_t stream)
 		return emu_error(cudaErrorInvalidConfiguration);
 	if (call->shared > dynamic_limit((const void *)call->kernel))
 		return emu_error(cudaErrorInvalidValue);
-	emu_fault_watch();
+	emu_fault_watch(1);
 	running = call;
 	ASAN_UNPOISON_MEMORY_REGION(dynamic, sizeof dynamic);
 	ASAN_POISON_MEMORY_REGION(dynamic, 16);
@@ -217,5 +218,6 @@ emu_launch(const struct emu_call *call, cudaStream_t stream)
 		compare(&after, kind);
 	}
 	running = NULL;
+	emu_fault_watch(0);
 	return cudaSuccess;
 }

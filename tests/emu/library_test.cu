@@ -26,14 +26,14 @@ narrow(float x)
 
 /* op(A) (m, k) op(B) (k, n); the leading dimensions are larger than the rows by pad; batches, a bias, C. */
 struct problem {
-	int m, n, k, transa, transb, pad, batch, bias;
-	float alpha, beta;
-	cublasComputeType_t compute;
-	cudaDataType in, out;
-	int algo;          /* ask for one; with a workspace */
-	uint64_t workspace;
-	size_t given;      /* of the workspace, less than that: 0 is all */
-	int epilogue, shift;
+	int m = 13, n = 6, k = 9, transa = 0, transb = 0, pad = 0, batch = 1, bias = 0;
+	float alpha = 1, beta = 0;
+	cublasComputeType_t compute = CUBLAS_COMPUTE_32F;
+	cudaDataType in = CUDA_R_32F, out = CUDA_R_32F;
+	int algo = 0; /* ask for one, that may have so much workspace, of which so much is given (0: all) */
+	uint64_t workspace = 0;
+	size_t given = 0;
+	int epilogue = 0, shift = 0; /* shift: bytes that A is moved by */
 };
 
 struct matrix {
@@ -197,17 +197,15 @@ check_product(const struct problem *t)
 	product_free(&x);
 }
 
-static const struct problem usual = { .m = 13, .n = 6, .k = 9, .batch = 1, .alpha = 1, .compute = CUBLAS_COMPUTE_32F };
-
 static void
 test_product(void **)
 {
-	struct problem t = usual;
+	struct problem t = {};
 	int sizes[][3] = { { 1, 1, 1 }, { 13, 6, 9 }, { 8, 4, 33 }, { 40, 1, 3 }, { 1, 31, 17 } };
 
 	for (auto [m, n, k] : sizes)
 		for (int bits = 0; bits < 64; bits++) {
-			t = usual;
+			t = {};
 			t.m = m;
 			t.n = n;
 			t.k = k;
@@ -271,18 +269,18 @@ refused(struct problem t, cublasStatus_t expected)
 static void
 test_refused(void **)
 {
-	struct problem t = usual;
+	struct problem t = {};
 
 	t.pad = -1;
 	refused(t, CUBLAS_STATUS_INVALID_VALUE);
-	t = usual;
+	t = {};
 	t.out = CUDA_R_16BF;
 	refused(t, CUBLAS_STATUS_NOT_SUPPORTED);
 	t.in = CUDA_R_16BF;
 	t.compute = CUBLAS_COMPUTE_32F_FAST_TF32;
 	t.algo = 1;
 	refused(t, CUBLAS_STATUS_NOT_SUPPORTED);
-	t = usual;
+	t = {};
 	t.algo = 1;
 	t.workspace = 1 << 20;
 	t.given = 100;
@@ -292,7 +290,7 @@ test_refused(void **)
 static void
 relu(void)
 {
-	struct problem t = usual;
+	struct problem t = {};
 
 	t.epilogue = CUBLASLT_EPILOGUE_RELU;
 	refused(t, CUBLAS_STATUS_SUCCESS);
@@ -301,7 +299,7 @@ relu(void)
 static void
 misaligned(void)
 {
-	struct problem t = usual;
+	struct problem t = {};
 
 	t.algo = 1;
 	t.shift = 16;
@@ -312,7 +310,7 @@ misaligned(void)
 static void
 past_end(void)
 {
-	struct problem t = usual;
+	struct problem t = {};
 
 	t.shift = 4;
 	refused(t, CUBLAS_STATUS_SUCCESS);

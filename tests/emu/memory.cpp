@@ -21,9 +21,9 @@ static size_t used;
 std::map<const char *, struct emu_memory> &
 emu_memories(void)
 {
-	static std::map<const char *, struct emu_memory> memories;
+	static auto *memories = new std::map<const char *, struct emu_memory>; /* never destroyed: exit() may come first */
 
-	return memories;
+	return *memories;
 }
 
 struct emu_memory *

@@ -21,9 +21,9 @@ struct CUevent_st {
 static std::set<const void *> &
 live(void)
 {
-	static std::set<const void *> handles;
+	static auto *handles = new std::set<const void *>; /* never destroyed: exit() may come first */
 
-	return handles;
+	return *handles;
 }
 
 void
@@ -47,7 +47,7 @@ cudaStreamCreateWithFlags(cudaStream_t *stream, unsigned flags)
 		return cudaErrorNoDevice;
 	if (!stream || flags > cudaStreamNonBlocking)
 		return emu_error(cudaErrorInvalidValue);
-	*stream = new struct CUstream_st{ flags };
+	*stream = new CUstream_st{ flags };
 	live().insert(*stream);
 	return cudaSuccess;
 }
@@ -96,7 +96,7 @@ cudaEventCreateWithFlags(cudaEvent_t *event, unsigned flags)
 		return cudaErrorNoDevice;
 	if (!event || flags > 7 || (flags & cudaEventInterprocess && !(flags & cudaEventDisableTiming)))
 		return emu_error(cudaErrorInvalidValue);
-	*event = new struct CUevent_st{ flags, 0, {} };
+	*event = new CUevent_st{ flags, 0, {} };
 	live().insert(*event);
 	return cudaSuccess;
 }

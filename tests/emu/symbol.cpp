@@ -1,6 +1,8 @@
 /*
  * Names of kernels, which are static functions: dladdr() does not know them, the symbol table of the file that they were
- * loaded from does. There too: the static variables of a function f, mangled _ZZ<f>E<name>, in the section of shared memory.
+ * loaded from does. There too: the static variables of a function f, mangled _ZZ<f>E<name>; what a kernel can write of them is
+ * shared memory. GCC 12 forgets the section of a template's variables, so those of a kernel template are found here; those of
+ * a template that a kernel calls are not, and hold no NaN when a block begins.
  */
 #include <cxxabi.h>
 #include <dlfcn.h>
@@ -15,16 +17,18 @@
 
 #include <map>
 #include <string>
+#include <vector>
 
 #include "emu.h"
 
 struct function {
 	std::string name;
 	size_t shared;
+	std::vector<std::pair<char *, size_t>> elsewhere; /* shared memory outside of its section */
 };
 
 static void
-read_symbols(struct function *f, const char *file, size_t size, size_t value)
+read_symbols(struct function *f, const char *file, size_t size, char *loaded, size_t value)
 {
 	const ElfW(Ehdr) *head = (const ElfW(Ehdr) *)file;
 	const ElfW(Shdr) *section = (const ElfW(Shdr) *)(file + head->e_shoff);
@@ -44,11 +48,15 @@ read_symbols(struct function *f, const char *file, size_t size, size_t value)
 		if (mangled.compare(0, 2, "_Z"))
 			continue;
 		prefix = "_ZZ" + mangled.substr(2) + "E";
-		for (const ElfW(Sym) *s = symbol; s < end; s++)
-			if ((s->st_info & 15) == STT_OBJECT && s->st_shndx < head->e_shnum &&
-			    !strcmp(sections + section[s->st_shndx].sh_name, "emu_shared") &&
-			    !strncmp(names + s->st_name, prefix.c_str(), prefix.size()))
-				f->shared += s->st_size;
+		for (const ElfW(Sym) *s = symbol; s < end; s++) {
+			if ((s->st_info & 15) != STT_OBJECT || s->st_shndx >= head->e_shnum ||
+			    !(section[s->st_shndx].sh_flags & SHF_WRITE) ||
+			    strncmp(names + s->st_name, prefix.c_str(), prefix.size()))
+				continue;
+			f->shared += s->st_size;
+			if (strcmp(sections + section[s->st_shndx].sh_name, "emu_shared"))
+				f->elsewhere.emplace_back(loaded + s->st_value, s->st_size);
+		}
 	}
 	if (!mangled.empty()) {
 		int status;
@@ -66,8 +74,8 @@ read_symbols(struct function *f, const char *file, size_t size, size_t value)
 static const struct function *
 find(const void *address)
 {
-	static std::map<const void *, struct function> known;
-	struct function &f = known[address];
+	static auto *known = new std::map<const void *, struct function>;
+	struct function &f = (*known)[address];
 	struct stat st;
 	Dl_info info;
 	struct link_map *map;
@@ -83,7 +91,8 @@ find(const void *address)
 		if (!fstat(fd, &st)) {
 			file = (char *)mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
 			if (file != MAP_FAILED) {
-				read_symbols(&f, file, (size_t)st.st_size, (size_t)address - map->l_addr);
+				read_symbols(&f, file, (size_t)st.st_size, (char *)map->l_addr,
+				             (size_t)address - map->l_addr);
 				munmap(file, (size_t)st.st_size);
 			}
 		}
@@ -104,4 +113,11 @@ size_t
 emu_function_shared(const void *function)
 {
 	return find(function)->shared;
+}
+
+void
+emu_function_fill(const void *function)
+{
+	for (auto [p, size] : find(function)->elsewhere)
+		memset(p, 0xff, size);
 }
