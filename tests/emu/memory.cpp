@@ -2,7 +2,7 @@
  * Memory that kernels reach. What cudaMalloc() gives lies in a file in memory, so that another process can map it; each
  * allocation has its own pages:
  *
- *     closed page | poisoned … | base … size | poisoned, less than 256 | closed page
+ *     closed page | poisoned … | base … size | poisoned, less than 256 | closed page, poisoned too
  *
  * New memory holds NaN bytes. Freed memory stays closed for some time. Poisoned means: under AddressSanitizer.
  */
@@ -95,8 +95,8 @@ emu_memory_map(int kind, int fd, long offset, size_t size)
 	m.base = m.map + whole - rounded(size, EMU_ALIGNMENT);
 	m.fd = fd;
 	m.offset = offset;
-	ASAN_POISON_MEMORY_REGION(m.map, (size_t)(m.base - m.map));
-	ASAN_POISON_MEMORY_REGION(m.base + size, (size_t)(m.map + whole - m.base) - size);
+	ASAN_POISON_MEMORY_REGION(around, (size_t)(m.base - around));
+	ASAN_POISON_MEMORY_REGION(m.base + size, (size_t)(around + whole + 2 * page - m.base) - size);
 	return &emu_memories().emplace(m.base, m).first->second;
 }
 
@@ -113,7 +113,7 @@ emu_memory_unmap(struct emu_memory *m)
 		auto [map, size] = closed.front();
 
 		closed.pop_front();
-		ASAN_UNPOISON_MEMORY_REGION(map, size);
+		ASAN_UNPOISON_MEMORY_REGION(map - page, size + 2 * page);
 		munmap(map - page, size + 2 * page);
 	}
 	emu_memories().erase(m->base);
