@@ -24,8 +24,8 @@ check(const char *call, const char *what, const void *p, size_t size, int device
 	if (is_device(p))
 		emu_check_device(call, what, p, size);
 	else if (m && m->kind == EMU_PINNED && size > (size_t)(m->base + m->size - (const char *)p))
-		emu_die("%s: the %s %p and %zu bytes pass the end of pinned memory %p of %zu bytes", call, what, p, size,
-		        (void *)m->base, m->size);
+		emu_die("%s: the %s %p and %zu bytes pass the end of pinned memory %p of %zu bytes", call, what, p,
+		        size, (void *)m->base, m->size);
 }
 
 static cudaError_t
@@ -44,10 +44,13 @@ copy(const char *call, void *dst, size_t dpitch, const void *src, size_t spitch,
 		return emu_error(cudaErrorInvalidPitchValue);
 	if (!dst || !src)
 		return emu_error(cudaErrorInvalidValue);
-	check(call, "destination", dst, dsize, kind == cudaMemcpyHostToDevice || kind == cudaMemcpyDeviceToDevice, kind);
+	check(call, "destination", dst, dsize, kind == cudaMemcpyHostToDevice || kind == cudaMemcpyDeviceToDevice,
+	      kind);
 	check(call, "source", src, ssize, kind == cudaMemcpyDeviceToHost || kind == cudaMemcpyDeviceToDevice, kind);
 	if ((const char *)src < (char *)dst + dsize && (char *)dst < (const char *)src + ssize)
 		emu_die("%s: source %p and destination %p overlap", call, src, dst);
+	struct emu_device_open open;
+
 	for (size_t row = 0; row < height; row++)
 		memcpy((char *)dst + row * dpitch, (const char *)src + row * spitch, width);
 	return cudaSuccess;
@@ -82,6 +85,8 @@ fill(const char *call, void *p, int value, size_t count)
 	if (!count)
 		return cudaSuccess;
 	emu_check_device(call, "the pointer", p, count);
+	struct emu_device_open open;
+
 	memset(p, value, count);
 	return cudaSuccess;
 }

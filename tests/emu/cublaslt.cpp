@@ -7,7 +7,8 @@
 static std::set<const void *> &
 live(void)
 {
-	static auto *handles = new std::set<const void *>; /* never destroyed: exit() may come first */
+	/* Never destroyed: exit() may come before the last call. */
+	static auto *handles = new std::set<const void *>;
 
 	return *handles;
 }
@@ -97,8 +98,7 @@ cublasLtMatmulDescCreate(cublasLtMatmulDesc_t *desc, cublasComputeType_t compute
 		emu_die("cublasLtMatmulDescCreate: compute type %d is not emulated", compute);
 	if (scale != CUDA_R_32F)
 		emu_die("cublasLtMatmulDescCreate: scale type %d is not emulated, only CUDA_R_32F", scale);
-	*desc = new emu_matmul_desc{ compute,   CUBLAS_OP_N, CUBLAS_OP_N, CUBLASLT_EPILOGUE_DEFAULT,
-		                            NULL,      -1 };
+	*desc = new emu_matmul_desc{ compute, CUBLAS_OP_N, CUBLAS_OP_N, CUBLASLT_EPILOGUE_DEFAULT, NULL, -1 };
 	live().insert(*desc);
 	return CUBLAS_STATUS_SUCCESS;
 }

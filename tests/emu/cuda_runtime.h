@@ -6,7 +6,8 @@
  * ends by abort() with one line "emu: …" on stderr. Only one thread of the process may call.
  *
  * The environment: VQA_EMU_ORDERS=1|2|3, the orders in which each launch is run and compared (launch.cpp);
- * VQA_EMU_DEVICES=0, a machine without a GPU; VQA_EMU_MEMORY=BYTES, the device's memory.
+ * VQA_EMU_CLOSED=1, device memory that the host cannot touch (memory.cpp); VQA_EMU_DEVICES=0, a machine without a GPU;
+ * VQA_EMU_MEMORY=BYTES, the device's memory.
  */
 #ifndef EMU_CUDA_RUNTIME_H
 #define EMU_CUDA_RUNTIME_H

@@ -15,7 +15,8 @@ struct cudnnTensorStruct {
 static std::set<const void *> &
 live(void)
 {
-	static auto *handles = new std::set<const void *>; /* never destroyed: exit() may come first */
+	/* Never destroyed: exit() may come before the last call. */
+	static auto *handles = new std::set<const void *>;
 
 	return *handles;
 }
@@ -100,8 +101,8 @@ cudnnSetTensor4dDescriptor(cudnnTensorDescriptor_t tensor, cudnnTensorFormat_t f
 {
 	check("cudnnSetTensor4dDescriptor", "descriptor", tensor);
 	if (format != CUDNN_TENSOR_NCHW || type != CUDNN_DATA_FLOAT)
-		emu_die("cudnnSetTensor4dDescriptor: format %d and type %d are not emulated, only NCHW of float", format,
-		        type);
+		emu_die("cudnnSetTensor4dDescriptor: format %d and type %d are not emulated, only NCHW of float",
+		        format, type);
 	if (n < 1 || c < 1 || h < 1 || w < 1)
 		return CUDNN_STATUS_BAD_PARAM;
 	*tensor = { 1, n, c, h, w };
@@ -126,8 +127,8 @@ softmax(float *y, const float *x, size_t n, size_t stride, float alpha, float be
 }
 
 cudnnStatus_t
-cudnnSoftmaxForward(cudnnHandle_t handle, cudnnSoftmaxAlgorithm_t algorithm, cudnnSoftmaxMode_t mode,
-                    const void *alpha, const cudnnTensorDescriptor_t xdesc, const void *x, const void *beta,
+cudnnSoftmaxForward(cudnnHandle_t handle, cudnnSoftmaxAlgorithm_t algorithm, cudnnSoftmaxMode_t mode, const void *alpha,
+                    const cudnnTensorDescriptor_t xdesc, const void *x, const void *beta,
                     const cudnnTensorDescriptor_t ydesc, void *y)
 {
 	check("cudnnSoftmaxForward", "handle", handle);
@@ -149,6 +150,8 @@ cudnnSoftmaxForward(cudnnHandle_t handle, cudnnSoftmaxAlgorithm_t algorithm, cud
 	emu_check_device("cudnnSoftmaxForward", "y", y, all * sizeof(float));
 	if (x != y && (const float *)x < (float *)y + all && (float *)y < (const float *)x + all)
 		emu_die("cudnnSoftmaxForward: x and y overlap and are not the same");
+	struct emu_device_open open;
+
 	for (size_t i = 0; i < n; i++) {
 		const float *from = (const float *)x + i * c * hw;
 		float *to = (float *)y + i * c * hw;

@@ -213,7 +213,10 @@ static const struct error {
 	cudaError_t error;
 	const char *name, *words;
 } errors[] = {
-#define ERROR(NAME, WORDS) { NAME, #NAME, WORDS }
+#define ERROR(NAME, WORDS)                                                                                             \
+	{                                                                                                              \
+		NAME, #NAME, WORDS                                                                                     \
+	}
 	ERROR(cudaSuccess, "no error"),
 	ERROR(cudaErrorInvalidValue, "invalid argument"),
 	ERROR(cudaErrorMemoryAllocation, "out of memory"),

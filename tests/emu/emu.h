@@ -16,10 +16,10 @@
 #define EMU_ASAN 0
 #endif
 
-constexpr unsigned EMU_THREADS = 1024;            /* of a block, at most */
-constexpr size_t EMU_SHARED = 48 << 10;           /* shared memory of a block, static and dynamic */
-constexpr size_t EMU_SHARED_OPTIN = 99 << 10;     /* where cudaFuncSetAttribute() asked for it */
-constexpr size_t EMU_ALIGNMENT = 256;             /* of cudaMalloc() */
+constexpr unsigned EMU_THREADS = 1024;        /* of a block, at most */
+constexpr size_t EMU_SHARED = 48 << 10;       /* shared memory of a block, static and dynamic */
+constexpr size_t EMU_SHARED_OPTIN = 99 << 10; /* where cudaFuncSetAttribute() asked for it */
+constexpr size_t EMU_ALIGNMENT = 256;         /* of cudaMalloc() */
 
 /* One line on stderr: "emu: ", the kernel's block and thread if one runs, the reason; then abort(). */
 [[noreturn]] void emu_die(const char *format, ...) __attribute__((format(printf, 1, 2)));
@@ -75,6 +75,12 @@ struct emu_memory *emu_memory_map(int kind, int fd, long offset, size_t size);
 void emu_memory_unmap(struct emu_memory *m);
 /* Ends the process unless p … p+size is device memory; what names it in the message. */
 void emu_check_device(const char *call, const char *what, const void *p, size_t size);
+
+/* While one lives, device memory can be touched. */
+struct emu_device_open {
+	emu_device_open(void);
+	~emu_device_open(void);
+};
 
 /* stream.cpp: ends the process unless it is NULL, one of CUDA's own or was created and not destroyed. */
 void emu_check_stream(const char *call, cudaStream_t stream);

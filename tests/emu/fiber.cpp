@@ -185,7 +185,8 @@ fiber_main(void)
 static int
 same_place(const emu_place &x, const emu_place &y)
 {
-	return x.line() == y.line() && x.column() == y.column() && !strcmp(x.file_name(), y.file_name());
+	return x.line() == y.line() && x.column() == y.column() &&
+	       (x.file_name() == y.file_name() || !strcmp(x.file_name(), y.file_name()));
 }
 
 static const char *const barriers[] = { "__syncthreads", "__syncthreads_or", "__syncthreads_and",
@@ -249,8 +250,8 @@ die_stuck(void)
 			if (!(b.thread[t].mask >> lane & 1))
 				continue;
 			if (u >= b.n)
-				snprintf(words, sizeof words, "the mask names lane %u, and the block has no such thread",
-				         lane);
+				snprintf(words, sizeof words,
+				         "the mask names lane %u, and the block has no such thread", lane);
 			else if (!meet(&b.thread[t], &b.thread[u])) {
 				tell(who, sizeof who, u);
 				snprintf(words, sizeof words, "the mask names lane %u, but %s", lane, who);
@@ -275,8 +276,9 @@ emu_block_place(char *words, size_t size)
 
 	if (!b.call)
 		return 0;
-	snprintf(words, size, "%s block (%u,%u,%u) thread (%u,%u,%u): ",
-	         emu_function_name((const void *)b.call->kernel), blockIdx.x, blockIdx.y, blockIdx.z, i.x, i.y, i.z);
+	snprintf(words, size,
+	         "%s block (%u,%u,%u) thread (%u,%u,%u): ", emu_function_name((const void *)b.call->kernel), blockIdx.x,
+	         blockIdx.y, blockIdx.z, i.x, i.y, i.z);
 	return 1;
 }
 

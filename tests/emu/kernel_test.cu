@@ -472,11 +472,10 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_places),     cmocka_unit_test(test_shared),
-		cmocka_unit_test(test_reduction),  cmocka_unit_test(test_shuffles),
-		cmocka_unit_test(test_votes),      cmocka_unit_test(test_atomics),
-		cmocka_unit_test(test_mathematics), cmocka_unit_test(test_divergence),
-		cmocka_unit_test(test_races),      cmocka_unit_test(test_orders),
+		cmocka_unit_test(test_places),      cmocka_unit_test(test_shared),     cmocka_unit_test(test_reduction),
+		cmocka_unit_test(test_shuffles),    cmocka_unit_test(test_votes),      cmocka_unit_test(test_atomics),
+		cmocka_unit_test(test_mathematics), cmocka_unit_test(test_divergence), cmocka_unit_test(test_races),
+		cmocka_unit_test(test_orders),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

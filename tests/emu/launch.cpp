@@ -111,7 +111,8 @@ compare(const struct snapshot *s, int order)
 			continue;
 		for (i = 0; was[i] == m.base[i]; i++)
 			;
-		emu_die("race: allocation %p of %zu bytes, offset %zu: 0x%02x with threads in ascending order, 0x%02x in %s "
+		emu_die("race: allocation %p of %zu bytes, offset %zu: 0x%02x with threads in ascending order, 0x%02x "
+		        "in %s "
 		        "order",
 		        (void *)m.base, m.size, i, (unsigned char)was[i], (unsigned char)m.base[i], order_names[order]);
 	}
@@ -202,6 +203,8 @@ emu_launch(const struct emu_call *call, cudaStream_t stream)
 		return emu_error(cudaErrorInvalidConfiguration);
 	if (call->shared > dynamic_limit((const void *)call->kernel))
 		return emu_error(cudaErrorInvalidValue);
+	struct emu_device_open open;
+
 	emu_fault_watch(1);
 	running = call;
 	ASAN_UNPOISON_MEMORY_REGION(dynamic, sizeof dynamic);

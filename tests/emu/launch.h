@@ -12,7 +12,7 @@
 struct emu_call {
 	void (*kernel)(void);
 	void (*call)(const struct emu_call *); /* one thread */
-	const void *args;                        /* a tuple */
+	const void *args;                      /* a tuple */
 	dim3 grid, block;
 	size_t shared;
 };

@@ -221,9 +221,9 @@ test_product(void **)
 			for (int types = 0; types < 5; types++) {
 				t.in = types < 3 ? CUDA_R_32F : CUDA_R_16BF;
 				t.out = types < 4 ? CUDA_R_32F : CUDA_R_16BF;
-				t.compute = types == 1 ? CUBLAS_COMPUTE_32F_PEDANTIC :
-				            types == 2 ? CUBLAS_COMPUTE_32F_FAST_TF32 :
-				                         CUBLAS_COMPUTE_32F;
+				t.compute = types == 1   ? CUBLAS_COMPUTE_32F_PEDANTIC
+				            : types == 2 ? CUBLAS_COMPUTE_32F_FAST_TF32
+				                         : CUBLAS_COMPUTE_32F;
 				check_product(&t);
 			}
 		}
@@ -435,8 +435,9 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_product), cmocka_unit_test(test_tf32),    cmocka_unit_test(test_refused),
-		cmocka_unit_test(test_wrong_products), cmocka_unit_test(test_softmax), cmocka_unit_test(test_wrong_softmax),
+		cmocka_unit_test(test_product), cmocka_unit_test(test_tf32),
+		cmocka_unit_test(test_refused), cmocka_unit_test(test_wrong_products),
+		cmocka_unit_test(test_softmax), cmocka_unit_test(test_wrong_softmax),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -62,8 +62,8 @@ describe(const struct emu_matmul_desc *desc, const struct emu_matrix_layout *A, 
 
 cublasStatus_t
 cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t handle, cublasLtMatmulDesc_t desc, cublasLtMatrixLayout_t Adesc,
-                               cublasLtMatrixLayout_t Bdesc, cublasLtMatrixLayout_t Cdesc,
-                               cublasLtMatrixLayout_t Ddesc, cublasLtMatmulPreference_t pref, int requested,
+                               cublasLtMatrixLayout_t Bdesc, cublasLtMatrixLayout_t Cdesc, cublasLtMatrixLayout_t Ddesc,
+                               cublasLtMatmulPreference_t pref, int requested,
                                cublasLtMatmulHeuristicResult_t results[], int *returned)
 {
 	const char *call = "cublasLtMatmulAlgoGetHeuristic";
@@ -114,7 +114,8 @@ check_matrix(const char *name, const void *p, const struct emu_matrix_layout *l,
 	if (l->offset < 0)
 		emu_die("cublasLtMatmul: a negative stride between the batches of %s is not emulated", name);
 	if ((uintptr_t)p % alignment)
-		emu_die("cublasLtMatmul: %s %p is not aligned to %u bytes, as the algorithm was promised", name, p, alignment);
+		emu_die("cublasLtMatmul: %s %p is not aligned to %u bytes, as the algorithm was promised", name, p,
+		        alignment);
 	emu_check_device("cublasLtMatmul", name, p, extent(l));
 }
 
@@ -137,9 +138,9 @@ check_apart(const char *name, const void *p, const struct emu_matrix_layout *l, 
 	if (l->ld == dl->ld && l->type == dl->type) {
 		size_t apart = (size_t)((const char *)d - (const char *)p) / type_size(l->type);
 
-		shift = (const char *)d >= (const char *)p ?
-		                apart % ld :
-		                (ld - (size_t)((const char *)p - (const char *)d) / type_size(l->type) % ld) % ld;
+		shift = (const char *)d >= (const char *)p
+		                ? apart % ld
+		                : (ld - (size_t)((const char *)p - (const char *)d) / type_size(l->type) % ld) % ld;
 		if (shift >= row_span(l) && shift + row_span(dl) <= ld)
 			return;
 	}
@@ -217,6 +218,8 @@ cublasLtMatmul(cublasLtHandle_t handle, cublasLtMatmulDesc_t desc, const void *a
 		return status ? status : CUBLAS_STATUS_INVALID_VALUE;
 	memcpy(&scale, alpha, sizeof scale);
 	memcpy(&add, beta, sizeof add);
+
+	struct emu_device_open open;
 
 	own = found = describe(desc, Adesc, Ddesc);
 	for (size_t i = 0; i < 4; i++)

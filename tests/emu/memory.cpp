@@ -4,9 +4,11 @@
  *
  *     closed page | poisoned … | base … size | poisoned, less than 256 | closed page, poisoned too
  *
- * New memory holds NaN bytes. Freed memory stays closed for some time. Poisoned means: under AddressSanitizer.
+ * New memory holds NaN bytes. Freed memory stays closed for some time. Poisoned means: under AddressSanitizer. With
+ * VQA_EMU_CLOSED=1 device memory is closed but while a kernel, a copy or a library's call runs.
  */
 #include <fcntl.h>
+#include <stdlib.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -21,7 +23,8 @@ static size_t used;
 std::map<const char *, struct emu_memory> &
 emu_memories(void)
 {
-	static auto *memories = new std::map<const char *, struct emu_memory>; /* never destroyed: exit() may come first */
+	/* Never destroyed: exit() may come before the last call. */
+	static auto *memories = new std::map<const char *, struct emu_memory>;
 
 	return *memories;
 }
@@ -49,6 +52,40 @@ emu_check_device(const char *call, const char *what, const void *p, size_t size)
 	if (size > (size_t)(m->base + m->size - (const char *)p))
 		emu_die("%s: %s %p and %zu bytes pass the end of allocation %p of %zu bytes", call, what, p, size,
 		        (void *)m->base, m->size);
+}
+
+/* Whether the host's own code must not touch device memory. */
+static int
+closed_to_host(void)
+{
+	const char *said = getenv("VQA_EMU_CLOSED");
+
+	return said && !strcmp(said, "1");
+}
+
+static void
+protect(const struct emu_memory *m, int open)
+{
+	if (m->kind <= EMU_OPENED && mprotect(m->map, m->map_size, open ? PROT_READ | PROT_WRITE : PROT_NONE))
+		emu_die("device memory cannot be %s", open ? "opened" : "closed");
+}
+
+static void
+protect_all(int open)
+{
+	if (closed_to_host())
+		for (auto &[base, m] : emu_memories())
+			protect(&m, open);
+}
+
+emu_device_open::emu_device_open(void)
+{
+	protect_all(1);
+}
+
+emu_device_open::~emu_device_open(void)
+{
+	protect_all(0);
 }
 
 /* A child of fork() must not share its parent's. */
@@ -79,7 +116,8 @@ emu_memory_map(int kind, int fd, long offset, size_t size)
 {
 	size_t page = (size_t)getpagesize(), whole = rounded(size, page);
 	int prot = PROT_READ | PROT_WRITE, flags = MAP_FIXED | (fd < 0 ? MAP_PRIVATE | MAP_ANONYMOUS : MAP_SHARED);
-	char *around = (char *)mmap(NULL, whole + 2 * page, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	char *around =
+		(char *)mmap(NULL, whole + 2 * page, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	struct emu_memory m = {};
 
 	if (around == MAP_FAILED)
@@ -141,6 +179,8 @@ cudaMalloc(void **p, size_t size)
 	*top += whole;
 	used += size;
 	memset(m->base, 0xff, size);
+	if (closed_to_host())
+		protect(m, 0);
 	*p = m->base;
 	return cudaSuccess;
 }

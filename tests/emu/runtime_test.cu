@@ -268,9 +268,24 @@ freed_memory(void)
 	launch(touch_indirect, 1, 1, 0, q);
 }
 
+/* Kernels and copies reach it all the same. */
+static void
+touched_by_host(void)
+{
+	float *p;
+
+	setenv("VQA_EMU_CLOSED", "1", 1);
+	p = device(50, host);
+	if (launch(touch, 1, 1, 0, p, 0) || cudaMemcpy(host, p, 4, cudaMemcpyDeviceToHost) || host[0] != 1)
+		_exit(0);
+	fprintf(stderr, "so far\n");
+	p[0] = 2;
+}
+
 static void
 test_wrong_memory(void **)
 {
+	dies(touched_by_host, "so far");
 	dies(to_host_as_device, "emu: cudaMemcpy: the destination 0x");
 	dies(to_host_as_device, " is not device memory, but the direction is host to device");
 	dies(from_device_as_host, " is device memory, but the direction is host to device");
@@ -422,9 +437,9 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_limits),       cmocka_unit_test(test_device),
-		cmocka_unit_test(test_memory),       cmocka_unit_test(test_wrong_memory),
-		cmocka_unit_test(test_streams),      cmocka_unit_test(test_wrong_handles),
+		cmocka_unit_test(test_limits),  cmocka_unit_test(test_device),
+		cmocka_unit_test(test_memory),  cmocka_unit_test(test_wrong_memory),
+		cmocka_unit_test(test_streams), cmocka_unit_test(test_wrong_handles),
 		cmocka_unit_test(test_ipc),
 	};
 

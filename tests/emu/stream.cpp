@@ -21,7 +21,8 @@ struct CUevent_st {
 static std::set<const void *> &
 live(void)
 {
-	static auto *handles = new std::set<const void *>; /* never destroyed: exit() may come first */
+	/* Never destroyed: exit() may come before the last call. */
+	static auto *handles = new std::set<const void *>;
 
 	return *handles;
 }
