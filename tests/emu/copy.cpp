@@ -1,4 +1,7 @@
-/* Copies and fills. Each pointer must be what the direction says, and all bytes must lie in one allocation. */
+/*
+ * Copies and fills. Each pointer must be what the direction says, and all bytes must lie in one allocation. A copy
+ * without a stream is one that the host waits for.
+ */
 #include "emu.h"
 
 static const char *const directions[] = { "host to host", "host to device", "device to host", "device to device",
@@ -30,7 +33,7 @@ check(const char *call, const char *what, const void *p, size_t size, int device
 
 static cudaError_t
 copy(const char *call, void *dst, size_t dpitch, const void *src, size_t spitch, size_t width, size_t height,
-     enum cudaMemcpyKind kind)
+     enum cudaMemcpyKind kind, const cudaStream_t *stream)
 {
 	size_t dsize = (height - 1) * dpitch + width, ssize = (height - 1) * spitch + width;
 
@@ -51,22 +54,30 @@ copy(const char *call, void *dst, size_t dpitch, const void *src, size_t spitch,
 		emu_die("%s: source %p and destination %p overlap", call, src, dst);
 	struct emu_device_open open;
 
-	for (size_t row = 0; row < height; row++)
-		memcpy((char *)dst + row * dpitch, (const char *)src + row * spitch, width);
+	if (!stream)
+		emu_late_finish(NULL, emu_late_last());
+	for (size_t row = 0; row < height; row++) {
+		char *to = (char *)dst + row * dpitch;
+		const char *from = (const char *)src + row * spitch;
+
+		memcpy(to, from, width);
+		if (stream)
+			emu_late_copy(to, from, width, *stream);
+	}
 	return cudaSuccess;
 }
 
 cudaError_t
 cudaMemcpy(void *dst, const void *src, size_t count, enum cudaMemcpyKind kind)
 {
-	return copy("cudaMemcpy", dst, count, src, count, count, 1, kind);
+	return copy("cudaMemcpy", dst, count, src, count, count, 1, kind, NULL);
 }
 
 cudaError_t
 cudaMemcpyAsync(void *dst, const void *src, size_t count, enum cudaMemcpyKind kind, cudaStream_t stream)
 {
 	emu_check_stream("cudaMemcpyAsync", stream);
-	return copy("cudaMemcpyAsync", dst, count, src, count, count, 1, kind);
+	return copy("cudaMemcpyAsync", dst, count, src, count, count, 1, kind, &stream);
 }
 
 cudaError_t
@@ -74,7 +85,7 @@ cudaMemcpy2DAsync(void *dst, size_t dpitch, const void *src, size_t spitch, size
                   enum cudaMemcpyKind kind, cudaStream_t stream)
 {
 	emu_check_stream("cudaMemcpy2DAsync", stream);
-	return copy("cudaMemcpy2DAsync", dst, dpitch, src, spitch, width, height, kind);
+	return copy("cudaMemcpy2DAsync", dst, dpitch, src, spitch, width, height, kind, &stream);
 }
 
 static cudaError_t

@@ -7,7 +7,8 @@
  *
  * The environment: VQA_EMU_ORDERS=1|2|3, the orders in which each launch is run and compared (launch.cpp);
  * VQA_EMU_CLOSED=1, device memory that the host cannot touch (memory.cpp); VQA_EMU_DEVICES=0, a machine without a GPU;
- * VQA_EMU_MEMORY=BYTES, the device's memory.
+ * VQA_EMU_LATE=1, pinned memory that shows late what asynchronous copies do to it (late.cpp); VQA_EMU_MEMORY=BYTES, the
+ * device's memory.
  */
 #ifndef EMU_CUDA_RUNTIME_H
 #define EMU_CUDA_RUNTIME_H

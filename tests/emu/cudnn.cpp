@@ -1,4 +1,7 @@
-/* cuDNN's softmax of f32 in NCHW, y = alpha softmax(x) + beta y, y not read if beta is 0; what else is asked for ends the process. */
+/*
+ * cuDNN's softmax of f32 in NCHW, y = alpha softmax(x) + beta y, y not read if beta is 0; what else is asked for ends
+ * the process.
+ */
 #include <set>
 
 #include "cudnn.h"

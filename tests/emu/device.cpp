@@ -191,6 +191,7 @@ cudaRuntimeGetVersion(int *version)
 cudaError_t
 cudaDeviceSynchronize(void)
 {
+	emu_late_finish_all();
 	return emu_device();
 }
 

@@ -1,4 +1,6 @@
-/* What the emulator's own files share. Nothing here is for the .cu sources. */
+/*
+ * What the emulator's own files share. Nothing here is for the .cu sources.
+ */
 #ifndef EMU_EMU_H
 #define EMU_EMU_H
 
@@ -31,8 +33,8 @@ cudaError_t emu_device(void);
 size_t emu_device_memory(void);
 
 /*
- * symbol.cpp: a function's name, "kernel at 0x…" if it has none; the bytes of its static shared variables; NaN bytes for
- * those of them that are not in the section of shared memory.
+ * symbol.cpp: a function's name, "kernel at 0x…" if it has none; the bytes of its static shared variables; NaN bytes
+ * for those of them that are not in the section of shared memory.
  */
 const char *emu_function_name(const void *function);
 size_t emu_function_shared(const void *function);
@@ -82,7 +84,19 @@ struct emu_device_open {
 	~emu_device_open(void);
 };
 
-/* stream.cpp: ends the process unless it is NULL, one of CUDA's own or was created and not destroyed. */
+/*
+ * late.cpp: an asynchronous copy was done; stream waits for other's work up to a number; the host has waited for a
+ * stream's work up to a number, or for everything. Numbers grow with each copy.
+ */
+void emu_late_copy(void *dst, const void *src, size_t size, cudaStream_t stream);
+void emu_late_wait(cudaStream_t stream, cudaStream_t other, uint64_t number);
+void emu_late_finish(cudaStream_t stream, uint64_t number);
+void emu_late_finish_all(void);
+uint64_t emu_late_last(void);
+
+/* stream.cpp: whether the default stream waits for it. */
+int emu_stream_blocks(cudaStream_t stream);
+/* Ends the process unless it is NULL, one of CUDA's own or was created and not destroyed. */
 void emu_check_stream(const char *call, cudaStream_t stream);
 
 #endif

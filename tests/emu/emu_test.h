@@ -1,4 +1,7 @@
-/* What the emulator's tests share: a kernel's launch, device memory with host values, and a child that must die with some words. */
+/*
+ * What the emulator's tests share: a kernel's launch, device memory with host values, and a child that must die with
+ * some words.
+ */
 #ifndef EMU_TEST_H
 #define EMU_TEST_H
 

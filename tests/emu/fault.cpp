@@ -1,6 +1,7 @@
 /*
- * Accesses outside of memory, told with the kernel's block and thread. AddressSanitizer finds each and says what it is, and
- * a line is added to what it says; without it only closed pages are noticed, so up to 255 bytes past an end are not.
+ * Accesses outside of memory, told with the kernel's block and thread. AddressSanitizer finds each and says what it
+ * is, and a line is added to what it says; without it only closed pages are noticed, so up to 255 bytes past an end
+ * are not.
  */
 #include <signal.h>
 #include <stdio.h>

@@ -2,8 +2,9 @@
  * The threads of one block as fibers of one OS thread. A fiber runs thread after thread until one of them waits; only
  * then another is needed, so a kernel without barriers is a plain loop. What waits is resumed in the block's order.
  *
- * A barrier opens when all threads of the block wait at one place in the source, an exchange when all lanes of its mask
- * wait at one place with that mask. If nothing can run, the block is stuck: who waits for what is told and the process ends.
+ * A barrier opens when all threads of the block wait at one place in the source, an exchange when all lanes of its
+ * mask wait at one place with that mask. If nothing can run, the block is stuck: who waits for what is told and the
+ * process ends.
  *
  * Contexts are switched by __builtin_setjmp/longjmp, without system calls; the functions that do are not instrumented,
  * as AddressSanitizer would clear a stack's shadow before each longjmp.

@@ -1,6 +1,6 @@
 /*
- * Device memory of another process. A handle says which file of which process and where in it; /proc opens it as long as that
- * process lives, and what is mapped stays.
+ * Device memory of another process. A handle says which file of which process and where in it; /proc opens it as long
+ * as that process lives, and what is mapped stays.
  */
 #include <fcntl.h>
 #include <stdio.h>

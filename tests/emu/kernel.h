@@ -19,7 +19,10 @@
 #define __forceinline__ inline __attribute__((always_inline))
 #define __launch_bounds__(...)
 #define __align__(n) __attribute__((aligned(n)))
-/* Blocks run one after the other, so a static variable will do. */
+/*
+ * Blocks run one after the other, so a static variable will do. A function that has one must be static itself, else GCC
+ * finds a "section type conflict".
+ */
 #define __shared__ static __attribute__((section("emu_shared")))
 
 struct uint3 {

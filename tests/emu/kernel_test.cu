@@ -1,4 +1,7 @@
-/* Kernels on the emulator: where a thread is, barriers, shuffles, atomics, shared memory, and each mistake that must be found. */
+/*
+ * Kernels on the emulator: where a thread is, barriers, shuffles, atomics, shared memory, and each mistake that must
+ * be found.
+ */
 #include "emu_test.h"
 
 static __global__ void

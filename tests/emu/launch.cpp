@@ -1,9 +1,10 @@
 /*
- * Launches: their limits, as CUDA has them; a block's shared memory, which holds NaN bytes when the block begins; the orders.
+ * Launches: their limits, as CUDA has them; a block's shared memory, which holds NaN bytes when the block begins; the
+ * orders.
  *
  * VQA_EMU_ORDERS=2 or 3 runs each launch again from the same memory, its threads and blocks in descending, then in a
- * shuffled order; memory that is not the same bit for bit afterwards is a race (or a sum by atomics in no fixed order), and
- * the process ends.
+ * shuffled order; memory that is not the same bit for bit afterwards is a race (or a sum by atomics in no fixed
+ * order), and the process ends.
  */
 #include <stdlib.h>
 

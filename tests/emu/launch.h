@@ -1,6 +1,6 @@
 /*
- * cudaLaunchKernel() and cudaFuncSetAttribute(): the kernel's type tells what its arguments are. They are copied at the launch,
- * and a pointer among them must be something that a GPU can reach.
+ * cudaLaunchKernel() and cudaFuncSetAttribute(): the kernel's type tells what its arguments are. They are copied at
+ * the launch, and a pointer among them must be something that a GPU can reach.
  */
 #ifndef EMU_LAUNCH_H
 #define EMU_LAUNCH_H

@@ -1,9 +1,10 @@
 /*
- * cuBLASLt's products, D = alpha op(A) op(B) + beta C, and the bias a row of D: column-major, float32 sums in a fixed order.
+ * cuBLASLt's products, D = alpha op(A) op(B) + beta C, and the bias a row of D: column-major, float32 sums in a fixed
+ * order.
  *
- * Taken are the types that its documentation has a row for: A, B, C, D f32 (32F, 32F_PEDANTIC, 32F_FAST_TF32), or A, B bf16
- * and C, D f32 or bf16 (32F, 32F_PEDANTIC); scale f32; bias of D's type. What cuBLASLt refuses is refused by its status; what
- * it leaves undefined ends the process.
+ * Taken are the types that its documentation has a row for: A, B, C, D f32 (32F, 32F_PEDANTIC, 32F_FAST_TF32), or A, B
+ * bf16 and C, D f32 or bf16 (32F, 32F_PEDANTIC); scale f32; bias of D's type. What cuBLASLt refuses is refused by its
+ * status; what it leaves undefined ends the process.
  */
 #include <vector>
 

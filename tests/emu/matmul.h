@@ -1,4 +1,6 @@
-/* What cublaslt.cpp, the descriptors, matmul.cpp, the products, and gemm.cpp, the sums, know of each other. */
+/*
+ * What cublaslt.cpp, the descriptors, matmul.cpp, the products, and gemm.cpp, the sums, know of each other.
+ */
 #ifndef EMU_MATMUL_H
 #define EMU_MATMUL_H
 
@@ -31,7 +33,7 @@ struct emu_matmul_preference {
 /* Ends the process unless the handle was created and not destroyed. */
 void emu_lt_check(const char *call, const char *what, const void *handle);
 
-/* out (m, n), column after column = a^T b; a (k, m) and b (k, n) are column after column too. Sums run over k in order. */
+/* out (m, n) = a^T b, a (k, m), b (k, n), all of them column after column. Sums run over k in order. */
 void emu_gemm(float *out, const float *a, const float *b, size_t m, size_t n, size_t k);
 
 #endif

@@ -205,6 +205,7 @@ cudaFree(void *p)
 		return cudaSuccess;
 	if (!m)
 		return emu_error(cudaErrorInvalidValue);
+	emu_late_finish_all();
 	used -= m->size;
 	fallocate(m->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, m->offset, (off_t)m->map_size);
 	emu_memory_unmap(m);
@@ -248,6 +249,7 @@ cudaFreeHost(void *p)
 		return cudaSuccess;
 	if (!m)
 		return emu_error(cudaErrorInvalidValue);
+	emu_late_finish_all();
 	emu_memory_unmap(m);
 	return cudaSuccess;
 }
@@ -278,6 +280,7 @@ cudaHostUnregister(void *p)
 		return cudaErrorNoDevice;
 	if (!find_base(p, EMU_REGISTERED))
 		return emu_error(cudaErrorHostMemoryNotRegistered);
+	emu_late_finish_all();
 	emu_memories().erase((const char *)p);
 	return cudaSuccess;
 }

@@ -1,4 +1,6 @@
-/* The runtime on the emulator: launches' limits, errors, memory, copies, streams, events, memory shared by processes. */
+/*
+ * The runtime on the emulator: launches' limits, errors, memory, copies, streams, events, memory shared by processes.
+ */
 #include "emu_test.h"
 
 static __global__ void
@@ -385,6 +387,53 @@ test_wrong_handles(void **)
 	dies(destroyed_twice, "emu: cudaEventDestroy: 0x");
 }
 
+/* What each way of waiting shows, and that another stream's does not. */
+static void
+late_copies(void)
+{
+	cudaStream_t stream, other;
+	cudaEvent_t event;
+	float *p = device<float>(8), *pinned;
+
+	setenv("VQA_EMU_LATE", "1", 1);
+	cudaMemset(p, 0, 32);
+	cudaMallocHost(&pinned, 32);
+	cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking);
+	cudaStreamCreateWithFlags(&other, cudaStreamNonBlocking);
+	cudaEventCreate(&event);
+	for (int i = 0; i < 7; i++)
+		cudaMemcpyAsync(pinned + i, p + i, 4, cudaMemcpyDeviceToHost, i < 6 ? stream : NULL);
+	for (int i = 0; i < 7; i++)
+		if (!isnan(pinned[i]))
+			return;
+	cudaStreamSynchronize(other);
+	cudaStreamSynchronize(NULL);
+	if (!isnan(pinned[0]) || isnan(pinned[6]))
+		return;
+	cudaEventRecord(event, stream);
+	cudaMemcpyAsync(pinned + 7, p + 7, 4, cudaMemcpyDeviceToHost, stream);
+	cudaStreamWaitEvent(other, event, 0);
+	cudaStreamSynchronize(other);
+	if (isnan(pinned[5]) || !isnan(pinned[7]))
+		return;
+	cudaDeviceSynchronize();
+	if (isnan(pinned[7]))
+		return;
+	cudaMemcpyAsync(p, pinned, 32, cudaMemcpyHostToDevice, stream);
+	cudaStreamSynchronize(stream);
+	pinned[3] = 2;
+	cudaMemcpyAsync(p, pinned, 32, cudaMemcpyHostToDevice, stream);
+	pinned[3] = 1;
+	fprintf(stderr, "so far\n");
+	cudaStreamSynchronize(stream);
+}
+
+static void
+test_late(void **)
+{
+	dies(late_copies, "so far\nemu: cudaMemcpyAsync: the source 0x");
+}
+
 /* The child makes memory, the parent maps it and writes, the child sees that and ends; the memory stays. */
 static void
 test_ipc(void **)
@@ -440,7 +489,7 @@ main(void)
 		cmocka_unit_test(test_limits),  cmocka_unit_test(test_device),
 		cmocka_unit_test(test_memory),  cmocka_unit_test(test_wrong_memory),
 		cmocka_unit_test(test_streams), cmocka_unit_test(test_wrong_handles),
-		cmocka_unit_test(test_ipc),
+		cmocka_unit_test(test_ipc),     cmocka_unit_test(test_late),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

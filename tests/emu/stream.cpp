@@ -1,6 +1,6 @@
 /*
- * Streams and events. All work is done when its call returns, so nothing is ever waited for; what is kept is which handles
- * live, and when an event was recorded. An event of another process is one like any other.
+ * Streams and events. All work is done when its call returns, so nothing is ever waited for; what is kept is which
+ * handles live, and where and when an event was recorded. An event of another process is one like any other.
  */
 #include <time.h>
 
@@ -16,6 +16,8 @@ struct CUevent_st {
 	unsigned flags;
 	int recorded;
 	struct timespec when;
+	cudaStream_t stream;
+	uint64_t number; /* of the last copy before it */
 };
 
 static std::set<const void *> &
@@ -32,6 +34,13 @@ emu_check_stream(const char *call, cudaStream_t stream)
 {
 	if (stream && stream != cudaStreamLegacy && stream != cudaStreamPerThread && !live().count(stream))
 		emu_die("%s: %p is not a stream, or was destroyed", call, (void *)stream);
+}
+
+int
+emu_stream_blocks(cudaStream_t stream)
+{
+	return !stream || stream == cudaStreamLegacy || stream == cudaStreamPerThread ||
+	       !(stream->flags & cudaStreamNonBlocking);
 }
 
 static void
@@ -62,8 +71,10 @@ cudaStreamCreate(cudaStream_t *stream)
 cudaError_t
 cudaStreamDestroy(cudaStream_t stream)
 {
-	if (!live().erase(stream))
+	if (!live().count(stream))
 		emu_die("cudaStreamDestroy: %p is not a stream, or was destroyed", (void *)stream);
+	emu_late_finish(stream, emu_late_last());
+	live().erase(stream);
 	delete stream;
 	return cudaSuccess;
 }
@@ -72,6 +83,7 @@ cudaError_t
 cudaStreamSynchronize(cudaStream_t stream)
 {
 	emu_check_stream("cudaStreamSynchronize", stream);
+	emu_late_finish(stream, emu_late_last());
 	return emu_device();
 }
 
@@ -79,6 +91,7 @@ cudaError_t
 cudaStreamQuery(cudaStream_t stream)
 {
 	emu_check_stream("cudaStreamQuery", stream);
+	emu_late_finish(stream, emu_late_last());
 	return emu_device();
 }
 
@@ -87,6 +100,8 @@ cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned flags)
 {
 	emu_check_stream("cudaStreamWaitEvent", stream);
 	check_event("cudaStreamWaitEvent", event);
+	if (event->recorded && event->stream != stream)
+		emu_late_wait(stream, event->stream, event->number);
 	return flags ? emu_error(cudaErrorInvalidValue) : cudaSuccess;
 }
 
@@ -97,7 +112,7 @@ cudaEventCreateWithFlags(cudaEvent_t *event, unsigned flags)
 		return cudaErrorNoDevice;
 	if (!event || flags > 7 || (flags & cudaEventInterprocess && !(flags & cudaEventDisableTiming)))
 		return emu_error(cudaErrorInvalidValue);
-	*event = new CUevent_st{ flags, 0, {} };
+	*event = new CUevent_st{ flags, 0, {}, NULL, 0 };
 	live().insert(*event);
 	return cudaSuccess;
 }
@@ -123,6 +138,8 @@ cudaEventRecord(cudaEvent_t event, cudaStream_t stream)
 	check_event("cudaEventRecord", event);
 	emu_check_stream("cudaEventRecord", stream);
 	event->recorded = 1;
+	event->stream = stream;
+	event->number = emu_late_last();
 	clock_gettime(CLOCK_MONOTONIC, &event->when);
 	return cudaSuccess;
 }
@@ -131,6 +148,8 @@ cudaError_t
 cudaEventSynchronize(cudaEvent_t event)
 {
 	check_event("cudaEventSynchronize", event);
+	if (event->recorded)
+		emu_late_finish(event->stream, event->number);
 	return cudaSuccess;
 }
 
@@ -138,6 +157,8 @@ cudaError_t
 cudaEventQuery(cudaEvent_t event)
 {
 	check_event("cudaEventQuery", event);
+	if (event->recorded)
+		emu_late_finish(event->stream, event->number);
 	return cudaSuccess;
 }
 

@@ -1,8 +1,8 @@
 /*
- * Names of kernels, which are static functions: dladdr() does not know them, the symbol table of the file that they were
- * loaded from does. There too: the static variables of a function f, mangled _ZZ<f>E<name>; what a kernel can write of them is
- * shared memory. GCC 12 forgets the section of a template's variables, so those of a kernel template are found here; those of
- * a template that a kernel calls are not, and hold no NaN when a block begins.
+ * Names of kernels, which are static functions: dladdr() does not know them, the symbol table of the file that they
+ * were loaded from does. There too: the static variables of a function f, mangled _ZZ<f>E<name>; what a kernel can
+ * write of them is shared memory. GCC 12 forgets the section of a template's variables, so those of a kernel template
+ * are found here; those of a template that a kernel calls are not, and hold no NaN when a block begins.
  */
 #include <cxxabi.h>
 #include <dlfcn.h>
