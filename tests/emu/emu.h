@@ -1,0 +1,102 @@
+/*
+ * What the emulator's own files share. Nothing here is for the .cu sources.
+ */
+#ifndef EMU_EMU_H
+#define EMU_EMU_H
+
+#include <map>
+
+#include "cuda_runtime.h"
+
+#if defined __SANITIZE_ADDRESS__
+#include <sanitizer/asan_interface.h>
+#include <sanitizer/common_interface_defs.h>
+#define EMU_ASAN 1
+#else
+#define ASAN_POISON_MEMORY_REGION(p, n) ((void)(p), (void)(n))
+#define ASAN_UNPOISON_MEMORY_REGION(p, n) ((void)(p), (void)(n))
+#define EMU_ASAN 0
+#endif
+
+constexpr unsigned EMU_THREADS = 1024;        /* of a block, at most */
+constexpr size_t EMU_SHARED = 48 << 10;       /* shared memory of a block, static and dynamic */
+constexpr size_t EMU_SHARED_OPTIN = 99 << 10; /* where cudaFuncSetAttribute() asked for it */
+constexpr size_t EMU_ALIGNMENT = 256;         /* of cudaMalloc() */
+
+/* One line on stderr: "emu: ", the kernel's block and thread if one runs, the reason; then abort(). */
+[[noreturn]] void emu_die(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* Keeps an error for cudaGetLastError() and returns it. */
+cudaError_t emu_error(cudaError_t error);
+/* cudaErrorNoDevice where there is none, kept. */
+cudaError_t emu_device(void);
+size_t emu_device_memory(void);
+
+/*
+ * symbol.cpp: a function's name, "kernel at 0x…" if it has none; the bytes of its static shared variables; NaN bytes
+ * for those of them that are not in the section of shared memory.
+ */
+const char *emu_function_name(const void *function);
+size_t emu_function_shared(const void *function);
+void emu_function_fill(const void *function);
+
+/* fiber.cpp: runs the threads of one block in that order; how far a block has come, for messages, 0 if none runs. */
+void emu_block_run(const struct emu_call *call, const uint3 *place, const unsigned short *order, unsigned threads);
+int emu_block_place(char *words, size_t size);
+
+/* fault.cpp: between on and off a fault is a kernel's, told with its place. */
+void emu_fault_watch(int on);
+
+/* launch.cpp: the kernel that runs, or NULL. */
+const struct emu_call *emu_running(void);
+
+/* memory.cpp: memory that kernels reach: cudaMalloc(), another process's, cudaMallocHost(), cudaHostRegister(). */
+enum { EMU_DEVICE, EMU_OPENED, EMU_PINNED, EMU_REGISTERED };
+
+struct emu_memory {
+	char *base;
+	size_t size;
+	int kind;
+	char *map; /* the pages; those beside them are closed */
+	size_t map_size;
+	int fd; /* the file that backs EMU_DEVICE, and where in it */
+	long offset;
+	int opened; /* EMU_OPENED: times, by which handle */
+	cudaIpcMemHandle_t handle;
+};
+
+/* The live memory that p lies in, its end included; NULL if none. */
+struct emu_memory *emu_memory_find(const void *p);
+/* All of it, by address. */
+std::map<const char *, struct emu_memory> &emu_memories(void);
+/*
+ * Maps size bytes of a file (fd -1: of none) so that their end lies as near to a closed page as the alignment allows.
+ * NULL if it cannot be had.
+ */
+struct emu_memory *emu_memory_map(int kind, int fd, long offset, size_t size);
+void emu_memory_unmap(struct emu_memory *m);
+/* Ends the process unless p … p+size is device memory; what names it in the message. */
+void emu_check_device(const char *call, const char *what, const void *p, size_t size);
+
+/* While one lives, device memory can be touched. */
+struct emu_device_open {
+	emu_device_open(void);
+	~emu_device_open(void);
+};
+
+/*
+ * late.cpp: an asynchronous copy was done; stream waits for other's work up to a number; the host has waited for a
+ * stream's work up to a number, or for everything. Numbers grow with each copy.
+ */
+void emu_late_copy(void *dst, const void *src, size_t size, cudaStream_t stream);
+void emu_late_wait(cudaStream_t stream, cudaStream_t other, uint64_t number);
+void emu_late_finish(cudaStream_t stream, uint64_t number);
+void emu_late_finish_all(void);
+uint64_t emu_late_last(void);
+
+/* stream.cpp: whether the default stream waits for it. */
+int emu_stream_blocks(cudaStream_t stream);
+/* Ends the process unless it is NULL, one of CUDA's own or was created and not destroyed. */
+void emu_check_stream(const char *call, cudaStream_t stream);
+
+#endif

@@ -1,0 +1,198 @@
+/*
+ * Streams and events. All work is done when its call returns, so nothing is ever waited for; what is kept is which
+ * handles live, and where and when an event was recorded. An event of another process is one like any other.
+ */
+#include <time.h>
+
+#include <set>
+
+#include "emu.h"
+
+struct CUstream_st {
+	unsigned flags;
+};
+
+struct CUevent_st {
+	unsigned flags;
+	int recorded;
+	struct timespec when;
+	cudaStream_t stream;
+	uint64_t number; /* of the last copy before it */
+};
+
+static std::set<const void *> &
+live(void)
+{
+	/* Never destroyed: exit() may come before the last call. */
+	static auto *handles = new std::set<const void *>;
+
+	return *handles;
+}
+
+void
+emu_check_stream(const char *call, cudaStream_t stream)
+{
+	if (stream && stream != cudaStreamLegacy && stream != cudaStreamPerThread && !live().count(stream))
+		emu_die("%s: %p is not a stream, or was destroyed", call, (void *)stream);
+}
+
+int
+emu_stream_blocks(cudaStream_t stream)
+{
+	return !stream || stream == cudaStreamLegacy || stream == cudaStreamPerThread ||
+	       !(stream->flags & cudaStreamNonBlocking);
+}
+
+static void
+check_event(const char *call, cudaEvent_t event)
+{
+	if (!live().count(event))
+		emu_die("%s: %p is not an event, or was destroyed", call, (void *)event);
+}
+
+cudaError_t
+cudaStreamCreateWithFlags(cudaStream_t *stream, unsigned flags)
+{
+	if (emu_device())
+		return cudaErrorNoDevice;
+	if (!stream || flags > cudaStreamNonBlocking)
+		return emu_error(cudaErrorInvalidValue);
+	*stream = new CUstream_st{ flags };
+	live().insert(*stream);
+	return cudaSuccess;
+}
+
+cudaError_t
+cudaStreamCreate(cudaStream_t *stream)
+{
+	return cudaStreamCreateWithFlags(stream, cudaStreamDefault);
+}
+
+cudaError_t
+cudaStreamDestroy(cudaStream_t stream)
+{
+	if (!live().count(stream))
+		emu_die("cudaStreamDestroy: %p is not a stream, or was destroyed", (void *)stream);
+	emu_late_finish(stream, emu_late_last());
+	live().erase(stream);
+	delete stream;
+	return cudaSuccess;
+}
+
+cudaError_t
+cudaStreamSynchronize(cudaStream_t stream)
+{
+	emu_check_stream("cudaStreamSynchronize", stream);
+	emu_late_finish(stream, emu_late_last());
+	return emu_device();
+}
+
+cudaError_t
+cudaStreamQuery(cudaStream_t stream)
+{
+	emu_check_stream("cudaStreamQuery", stream);
+	emu_late_finish(stream, emu_late_last());
+	return emu_device();
+}
+
+cudaError_t
+cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned flags)
+{
+	emu_check_stream("cudaStreamWaitEvent", stream);
+	check_event("cudaStreamWaitEvent", event);
+	if (event->recorded && event->stream != stream)
+		emu_late_wait(stream, event->stream, event->number);
+	return flags ? emu_error(cudaErrorInvalidValue) : cudaSuccess;
+}
+
+cudaError_t
+cudaEventCreateWithFlags(cudaEvent_t *event, unsigned flags)
+{
+	if (emu_device())
+		return cudaErrorNoDevice;
+	if (!event || flags > 7 || (flags & cudaEventInterprocess && !(flags & cudaEventDisableTiming)))
+		return emu_error(cudaErrorInvalidValue);
+	*event = new CUevent_st{ flags, 0, {}, NULL, 0 };
+	live().insert(*event);
+	return cudaSuccess;
+}
+
+cudaError_t
+cudaEventCreate(cudaEvent_t *event)
+{
+	return cudaEventCreateWithFlags(event, cudaEventDefault);
+}
+
+cudaError_t
+cudaEventDestroy(cudaEvent_t event)
+{
+	check_event("cudaEventDestroy", event);
+	live().erase(event);
+	delete event;
+	return cudaSuccess;
+}
+
+cudaError_t
+cudaEventRecord(cudaEvent_t event, cudaStream_t stream)
+{
+	check_event("cudaEventRecord", event);
+	emu_check_stream("cudaEventRecord", stream);
+	event->recorded = 1;
+	event->stream = stream;
+	event->number = emu_late_last();
+	clock_gettime(CLOCK_MONOTONIC, &event->when);
+	return cudaSuccess;
+}
+
+cudaError_t
+cudaEventSynchronize(cudaEvent_t event)
+{
+	check_event("cudaEventSynchronize", event);
+	if (event->recorded)
+		emu_late_finish(event->stream, event->number);
+	return cudaSuccess;
+}
+
+cudaError_t
+cudaEventQuery(cudaEvent_t event)
+{
+	check_event("cudaEventQuery", event);
+	if (event->recorded)
+		emu_late_finish(event->stream, event->number);
+	return cudaSuccess;
+}
+
+cudaError_t
+cudaEventElapsedTime(float *ms, cudaEvent_t start, cudaEvent_t end)
+{
+	check_event("cudaEventElapsedTime", start);
+	check_event("cudaEventElapsedTime", end);
+	if (!ms)
+		return emu_error(cudaErrorInvalidValue);
+	if (!start->recorded || !end->recorded || (start->flags | end->flags) & cudaEventDisableTiming)
+		return emu_error(cudaErrorInvalidResourceHandle);
+	*ms = (float)((double)(end->when.tv_sec - start->when.tv_sec) * 1e3 +
+	              (double)(end->when.tv_nsec - start->when.tv_nsec) * 1e-6);
+	return cudaSuccess;
+}
+
+static const char magic[] = "vqaemu1 event";
+
+cudaError_t
+cudaIpcGetEventHandle(cudaIpcEventHandle_t *handle, cudaEvent_t event)
+{
+	check_event("cudaIpcGetEventHandle", event);
+	if (!handle || !(event->flags & cudaEventInterprocess))
+		return emu_error(cudaErrorInvalidValue);
+	memset(handle, 0, sizeof *handle);
+	memcpy(handle, magic, sizeof magic);
+	return cudaSuccess;
+}
+
+cudaError_t
+cudaIpcOpenEventHandle(cudaEvent_t *event, cudaIpcEventHandle_t handle)
+{
+	if (memcmp(&handle, magic, sizeof magic))
+		return emu_error(cudaErrorInvalidResourceHandle);
+	return cudaEventCreateWithFlags(event, cudaEventInterprocess | cudaEventDisableTiming);
+}
