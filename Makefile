@@ -46,6 +46,7 @@ PROGRAMS = $(patsubst cmd/%.c,%,$(wildcard cmd/*.c))
 LIB_OBJ = $(LIB_SRC:%.c=$(BUILD)/%.o)
 CPU_OBJ = $(CPU_SRC:%.c=$(BUILD)/%.o)
 CUDA_OBJ = $(CUDA_SRC:%.cu=$(BUILD)/%.o) $(BUILD)/lib/op/cuda/table.o
+EMU_TESTS = $(patsubst tests/emu/%.cu,$(BUILD)/emu/tests/%,$(wildcard tests/emu/*_test.cu))
 EMU_OBJ = $(CUDA_SRC:%.cu=$(BUILD)/emu/%.o) $(EMU_SRC:%.cpp=$(BUILD)/emu/%.o) $(BUILD)/lib/op/cuda/table.o
 BIN = bin
 LIBDIR = $(BUILD)
@@ -90,9 +91,13 @@ $(BUILD)/lib/op/cuda/%.o: lib/op/cuda/%.cu
 emu: $(BUILD)/emu/libvqa-cuda.so
 
 $(BUILD)/emu/libvqa-cuda.so: $(EMU_OBJ) $(LIBDIR)/libvqa.so
-	$(CXX) -shared $(SANITIZE) -Wl,-soname,libvqa-cuda.so -o $@ $(EMU_OBJ) -L$(LIBDIR) -lvqa
+	$(CXX) -shared $(SANITIZE) -Wl,-soname,libvqa-cuda.so -o $@ $(EMU_OBJ) -L$(LIBDIR) -lvqa -ldl
 
-EMU_CXXFLAGS = $(CUDA_CXXFLAGS) -Werror $(CFLAGS) -I tests/emu $(SANITIZE) -MMD -MP
+$(BUILD)/emu/tests/%: $(BUILD)/emu/tests/emu/%.o $(EMU_SRC:%.cpp=$(BUILD)/emu/%.o)
+	@mkdir -p $(@D)
+	$(CXX) $(SANITIZE) -o $@ $^ -lcmocka -ldl
+
+EMU_CXXFLAGS = $(CUDA_CXXFLAGS) -Wshadow -Wvla -Wpointer-arith -Werror $(CFLAGS) -I tests/emu $(SANITIZE) -MMD -MP
 
 $(BUILD)/emu/%.o: %.cu
 	@mkdir -p $(@D)
@@ -124,7 +129,7 @@ $(BUILD)/tests/%_fuzz: $(BUILD)/tests/fuzz/%_fuzz.o $(BUILD)/tests/fuzz/replay.o
 	@mkdir -p $(@D)
 	$(CC) $(SANITIZE) -o $@ $(filter %.o,$^) -L$(LIBDIR) -lvqa -lmsgpackc -ljansson -lm -Wl,-rpath,'$$ORIGIN/..'
 
--include $(LIB_OBJ:.o=.d) $(CPU_OBJ:.o=.d) $(CUDA_OBJ:.o=.d) $(EMU_OBJ:.o=.d) $(PROGRAMS:%=$(BUILD)/cmd/%.d) $(wildcard $(BUILD)/tests/*/*.d)
+-include $(LIB_OBJ:.o=.d) $(CPU_OBJ:.o=.d) $(CUDA_OBJ:.o=.d) $(wildcard $(BUILD)/emu/*/*/*.d $(BUILD)/emu/lib/op/cuda/*.d) $(PROGRAMS:%=$(BUILD)/cmd/%.d) $(wildcard $(BUILD)/tests/*/*.d)
 
 # --- Packages. As root what is missing is installed; else it is named. $(call need,PACKAGES)
 define need
@@ -179,13 +184,14 @@ check: deps
 	$(MAKE) check-built
 
 # Unit tests, and the fuzz targets that replay their corpora.
-test-programs: $(UNIT_TESTS) $(REPLAYS)
+test-programs: $(UNIT_TESTS) $(REPLAYS) $(EMU_TESTS)
 
 # What is in CUDA runs once more over it: on tests/emu, or on a card.
-ON_CUDA = $(BUILD)/tests/op_test $(BUILD)/tests/attention_test tests/golden.bats
+OPS_ON_CUDA = $(BUILD)/tests/op_test $(BUILD)/tests/attention_test
+ON_CUDA = $(OPS_ON_CUDA) tests/golden.bats
 
 check-built:
-	VQA_EMU=$(CURDIR)/$(BUILD)/emu/libvqa-cuda.so tests/run $(UNIT_TESTS) $(REPLAYS) $(BATS) $(ON_CUDA:%=emu:%)
+	VQA_EMU=$(CURDIR)/$(BUILD)/emu/libvqa-cuda.so tests/run $(UNIT_TESTS) $(EMU_TESTS) $(REPLAYS) $(BATS) $(ON_CUDA:%=emu:%)
 
 # On a real card, which this needs; compute-sanitizer (NVIDIA's) looks for what tests/emu looks for, where it is installed.
 check-gpu: deps
@@ -197,7 +203,7 @@ check-gpu: deps
 # The same once more under ASan and UBSan; long trainings (kill.bats) are left to the release build.
 check-sanitize: deps
 	$(MAKE) $(ASAN) CUDA=0 all emu test-programs
-	VQA_BIN=$(CURDIR)/build/asan/bin VQA_SANITIZED=1 $(MAKE) $(ASAN) check-built
+	VQA_BIN=$(CURDIR)/build/asan/bin VQA_SANITIZED=1 $(MAKE) $(ASAN) ON_CUDA='$$(OPS_ON_CUDA)' check-built
 
 check-style:
 	clang-format --dry-run -Werror $$(git ls-files '*.c' '*.h' '*.cu' '*.cpp')

@@ -107,6 +107,18 @@ train() {
 	done
 }
 
+@test "the host touches no memory of the device" {
+	[ -z "${VQA_TEST_DEVICE:-}" ] || skip 'a card would not tell'
+	[ -z "${VQA_SANITIZED:-}" ] || skip 'the release build shows it'
+	export VQA_EMU_CLOSED=1 VQA_EMU_LATE=1
+	jq -n '[range(13) | "a\(.)"]' >names.json
+	/usr/bin/python3 "$ROOT/tests/synthetic.py" --names --answers 13 --questions 12 >long
+	ckpt-init -L 1,1,1 -H 32 -n 4 -F 64 -f 24 -s -a -r 1 -A names.json start.safetensors
+	train cuda run start.safetensors
+	[ "$(tail -n +2 run/log.tsv | wc -l)" = 3 ]
+	vqa-forward -D cuda -l -a all tiny <stream | numbers >/dev/null
+}
+
 @test "the same bytes again" {
 	jq -n '[range(13) | "a\(.)"]' >names.json
 	/usr/bin/python3 "$ROOT/tests/synthetic.py" --names --answers 13 --questions 16 >long
