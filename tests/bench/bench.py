@@ -347,21 +347,21 @@ def store(row):
 
 def overhead(row):
     """
-    The four programs take turns, and each computes with its main thread among others. So what is neither spent by one of these
-    threads on a processor, nor outside the kernel, is the price of there being four: waiting, waking, pipes, commits. Page faults
-    count as well, so the figure is a bound from above.
+    The four programs take turns. So the time when no thread runs, and that which their main threads spend in the kernel, is the price of
+    there being four: waiting, waking, pipes, commits. Page faults count as well, so the figure is a bound from above.
     """
     for kind, precision in (('softmax', 'f32'), ('entmax', 'bf16')):
         ours, shares = Ours('full', kind, precision, 'train', 32, 5, 5), []
         for _ in range(ROUNDS):
-            marks = []
-            begin, end = ours.watch(at_mark=lambda pids: marks.append([programs.main_thread(p) for p in pids]))
+            marks, looks = [], []
+            begin, end = ours.watch(at_mark=lambda pids: marks.append([programs.main_thread(p) for p in pids]),
+                                    sample=lambda _: looks.append((time.monotonic(), programs.runnable() == 0)), every=0.002)
             spent = [(after[0] - before[0], after[1] - before[1]) for before, after in zip(*marks)]
             wall = end - begin
-            idle, kernel = 1 - sum(ran for ran, _ in spent) / wall, sum(system for _, system in spent) / wall
+            idle, kernel = statistics.mean(nobody for t, nobody in looks if begin <= t <= end), sum(system for _, system in spent) / wall
             say('  nobody computes %.1f %%, kernel %.1f %%; forward, loss, backward, step: %s s a step'
                 % (100 * idle, 100 * kernel, ' '.join('%.3f' % (ran / ours.timed) for ran, _ in spent)))
-            shares.append(100 * (max(idle, 0) + kernel))
+            shares.append(100 * (idle + kernel))
         at_most(row, ours, '% of a step', shares, 3)
 
 

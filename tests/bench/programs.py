@@ -75,15 +75,15 @@ class Run:
             raise Failed('%s failed' % failed[0])
 
 
-def watch(commands, stream, counter, marks, at_mark=None, sample=None):
-    """The times when as many questions were done as marks has it; sample(pids) is called all the while, in a thread."""
+def watch(commands, stream, counter, marks, at_mark=None, sample=None, every=0.1):
+    """The times when as many questions were done as marks has it; sample(pids) is called all the while, each so many seconds, in a thread."""
     times, marks = [], list(marks)
     with open(stream, 'rb') as stdin:
         run = Run(commands, stdin)
     over = threading.Event()
 
     def look():
-        while not over.wait(0.1):
+        while not over.wait(every):
             sample(run.pids())
     looker = threading.Thread(target=look)
     if sample:
@@ -139,6 +139,12 @@ def main_thread(pid):
         fields = f.read().rsplit(')', 1)[1].split()
     user, system = int(fields[11]), int(fields[12])
     return ran, system / os.sysconf('SC_CLK_TCK') if user + system else 0
+
+
+def runnable():
+    """Threads of the machine that run or could, but for the one that asks."""
+    with open('/proc/loadavg') as f:
+        return int(f.read().split()[3].split('/')[0]) - 1
 
 
 def cpu_seconds():
