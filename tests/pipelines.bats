@@ -177,7 +177,7 @@ group_ended() {
 	[ "$(wc -l <"$whole/sparse/log.tsv")" = "$(wc -l <one/sparse/log.tsv)" ]
 	awk -F '\t' 'NR == 2 && $4 > 0.3 { good = 1 } END { exit !good }' said
 	# Here by the job's own names, from the tree that it was submitted from.
-	export SNAP=$PWD/snap
+	export SNAP=$PWD/snap TMPDIR=$PWD OMPI_MCA_btl_vader_backing_directory=$PWD
 	job() {
 		in_group env -u RANKS SLURM_NTASKS=2 SLURM_SUBMIT_DIR="$ROOT" bash "$ROOT/pipelines/slurm" train-sparse
 	}

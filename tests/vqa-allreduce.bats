@@ -72,9 +72,9 @@ rank() {
 	local i=$OMPI_COMM_WORLD_RANK
 	local seed=seed_$i first=first_$i before=before_$i after=after_$i
 	set -o pipefail
-	mkdir -p "r$i"
+	rm -rf "r$i"
+	mkdir "r$i"
 	cd "r$i"
-	rm -f pid.* status.* said.*
 	changed "${!first:-}" member vqa-forward -t -b $((12 / $1)) -r "${!seed:-3}" "$2" <"${stream:-$FILES/stream}.$i.$1" | member vqa-loss |
 		member vqa-backward | changed "${!before:-}" member vqa-allreduce | changed "${!after:-}" member vqa-step -o "$3" --lr 0.01 --schedule constant "${@:4}"
 }
@@ -249,15 +249,13 @@ all_gone() {
 
 @test "streams that end too early, or lack something" {
 	first_1='if r["type"] == "end": sys.exit()' refused
-	told 1 vqa-forward 'stdin: stream truncated after record 29, expected an end record'
+	told 1 vqa-forward 'stdin: stream truncated after record 36, expected an end record'
 	before_1='if r.get("step") == 3: sys.exit()' refused
 	grep -Eqx 'vqa-allreduce: (stdin: stream truncated after record 3, expected an end record|vqa-forward ended without a goodbye)' r1/said.vqa-allreduce
 	before_1='if r.get("step") == 2: del r["bce"]' refused
 	told 1 vqa-allreduce "stdin: record 3 (batch): 'bce' is missing, expected a number"
 	before_1='if r.get("step") == 2: r["step"] = 3' refused
 	told 1 vqa-allreduce 'rank 1 is at step 3, but rank 0 at step 2'
-	before_1='if r.get("step") == 4: r = None' refused
-	told 1 vqa-allreduce 'rank 1 is at the end of the stream, but rank 0 at step 4'
 	before_1='if r.get("step") == 4: r["questions"].pop()' refused
 	told 1 vqa-allreduce 'step 4: rank 1 has 5 questions, but rank 0 has 6'
 	# A list with fewer questions than its header says.
@@ -278,16 +276,16 @@ all_gone() {
 	vqa-forward -t -b 6 "$FILES/softmax.safetensors" <"$FILES/stream.1.2" 2>said.forward | vqa-loss 2>said.loss | vqa-backward 2>said.backward |
 		vqa-allreduce 2>said | vqa-step 2>said.step && return 1
 	grep -qx 'vqa-allreduce: the stream is shard 1/2 of the questions, expected 0/1 (vqa-tokenize --shard RANK/RANKS)' said
-	vqa-forward -t -b 6 "$FILES/softmax.safetensors" < <(edit 'if n == 1: r["shard"] = 2' <"$FILES/stream.1.2") 2>said | cat >out && return 1
+	vqa-forward -t -b 6 "$FILES/softmax.safetensors" < <(edit 'if n == 1: r["shard"] = 2' <"$FILES/stream.1.2") 2>said | cat >out
 	[ "$(cat said)" = "vqa-forward: stdin: record 1 (header): 'shard' is 2, expected 0 to 1" ]
 }
 
 # A stream that is long enough to be disturbed, its shards, and what an undisturbed run makes of it.
 long_run() {
 	trainings
-	/usr/bin/python3 "$ROOT/tests/synthetic.py" --names --answers 13 --questions 3000 >long
+	/usr/bin/python3 "$ROOT/tests/synthetic.py" --names --answers 13 --questions 1800 >long
 	for i in 0 1; do
-		shard $i 2 3000 <long >long.$i.2
+		shard $i 2 1800 <long >long.$i.2
 	done
 	export stream=$PWD/long
 	(
@@ -335,7 +333,9 @@ goes_on() {
 	nothing_left
 }
 
+# What mpirun itself would have removed lies in the test's folder.
 @test "mpirun is killed: all ranks end" {
+	export TMPDIR=$PWD OMPI_MCA_btl_vader_backing_directory=$PWD
 	long_run
 	begin "$FILES/layerdrop.safetensors"
 	wait_for 'steps_taken 30'
@@ -349,7 +349,7 @@ goes_on() {
 
 @test "a run goes on with as many ranks as it began with" {
 	long_run
-	vqa-forward -t -b 6 -r 3 whole/run <"$FILES/stream" 2>said | cat >out && return 1
+	vqa-forward -t -b 6 -r 3 whole/run <"$FILES/stream" 2>said | cat >out
 	[ "$(cat said)" = "vqa-forward: $PWD/whole/run/LAST.safetensors: its run has shards 2, found 1; it goes on only with the same" ] ||
 		[ "$(cat said)" = "vqa-forward: whole/run/LAST.safetensors: its run has shards 2, found 1; it goes on only with the same" ]
 }
