@@ -38,17 +38,23 @@ attach(struct work *w, const struct rec_in *in)
 {
 	char socket[64], key[64];
 	struct run_state run;
+	struct shard shard;
 	const struct op *op;
 	struct err err;
 
 	if (header_read_text(in, "socket", socket, sizeof socket, &err) ||
 	    header_read_text(in, "key", key, sizeof key, &err) || header_read_run(in, &run, &err) ||
+	    header_read_shard(in, &shard, &err) ||
 	    member_join(&w->member, &w->share, socket, key, "vqa-backward", gradient_file != NULL, die_at_once, &err))
 		die(&err);
 	op = backend_open(share_device(&w->share), &err);
 	if (!op || share_use(&w->share, op, &err) || share_model(&w->share, &w->model, op, &err))
 		die(&err);
-	w->pass = (struct pass){ .dropout = (float)run.dropout, .seed = run.seed, .compat = run.compat };
+	w->pass = (struct pass){ .dropout = (float)run.dropout,
+		                 .seed = run.seed,
+		                 .shard = (uint32_t)shard.shard,
+		                 .others = (uint32_t)shard.shards - 1,
+		                 .compat = run.compat };
 	w->dlogits = malloc((size_t)w->share.plan.batch * (size_t)w->share.config.answers_n * sizeof *w->dlogits);
 	if (!w->dlogits)
 		die_words("out of memory for the gradient of %u questions", w->share.plan.batch);
@@ -80,7 +86,7 @@ save_gradients(const struct work *w, const char *path, struct err *err)
 {
 	const struct params *params = &w->share.params;
 	const void **data = calloc((size_t)params->n, sizeof *data);
-	const float **gradients = calloc((size_t)params->n, sizeof *gradients);
+	float **gradients = calloc((size_t)params->n, sizeof *gradients);
 	struct image image;
 	int bad = !data || !gradients ? err_set(err, "%s: out of memory", path)
 	          : !w->batches       ? err_set(err, "%s: no batch came whose gradients could be saved", path)

@@ -122,7 +122,7 @@ answer(struct rec_in *in, struct checkpoint *ckpt, const struct op *op)
 
 /* The run's folder goes on; anything else begins anew with its weights. */
 static void
-go_train(struct rec_in *in, struct checkpoint *ckpt, const struct op *op, int resumed)
+go_train(struct rec_in *in, struct checkpoint *ckpt, const struct op *op, const struct shard *shard, int resumed)
 {
 	struct feed feed = { .in = in,
 		             .ckpt = ckpt,
@@ -133,7 +133,8 @@ go_train(struct rec_in *in, struct checkpoint *ckpt, const struct op *op, int re
 		             .dropout = dropout < 0 ? ckpt->config.dropout : dropout,
 		             .compat = compat,
 		             .draws = draws,
-		             .resumed = resumed };
+		             .resumed = resumed,
+		             .shard = *shard };
 	struct err err;
 	int got;
 
@@ -151,8 +152,8 @@ go_train(struct rec_in *in, struct checkpoint *ckpt, const struct op *op, int re
 	if (got < 0 || feed_close(&feed, &err))
 		die(&err);
 	if (feed.left_over)
-		warn_words("the last %d questions are no whole batch of %d and were not used", feed.left_over,
-		           (int)batch);
+		warn_words("the last %lld questions are no whole batch of %d%s and were not used",
+		           (long long)feed.left_over, (int)batch, shard->shards > 1 ? " in every shard" : "");
 }
 
 int
@@ -162,6 +163,7 @@ main(int argc, char **argv)
 	const struct op *op;
 	struct checkpoint ckpt;
 	struct rec_in in;
+	struct shard shard;
 	struct err err;
 
 	if (train && (top || logits || attention))
@@ -171,17 +173,20 @@ main(int argc, char **argv)
 	precision_parse(&precision, precision_word);
 	refuse_terminal(STDOUT_FILENO);
 	note_terminal(STDIN_FILENO);
-	if (train && feed_recover(argv[operand], &resumed, &err))
+	/* The header first: which shard it is decides what may be done to a run's folder. */
+	if (rec_open(&in, STDIN_FILENO, "stdin", &err) ||
+	    (train && (rec_next(&in, &err) < 0 || header_read_shard(&in, &shard, &err) ||
+	               feed_recover(argv[operand], &shard, &resumed, &err))))
 		die(&err);
 	op = backend_open(device, &err);
-	if (!op || checkpoint_open(&ckpt, argv[operand], &err) || rec_open(&in, STDIN_FILENO, "stdin", &err) ||
-	    rec_next(&in, &err) < 0 || collect_check_header(&in, &ckpt.config, ckpt.path, &err))
+	if (!op || checkpoint_open(&ckpt, argv[operand], &err) || (!train && rec_next(&in, &err) < 0) ||
+	    collect_check_header(&in, &ckpt.config, ckpt.path, &err))
 		die(&err);
 	if (compat && ckpt.config.adaptive && ckpt.config.span_rows != batch)
 		warn_words("%s has spans of %d rows, so that with --compat batches of %d questions have no mask",
 		           ckpt.path, ckpt.config.span_rows, (int)batch);
 	if (train)
-		go_train(&in, &ckpt, op, resumed);
+		go_train(&in, &ckpt, op, &shard, resumed);
 	else
 		answer(&in, &ckpt, op);
 	return 0;

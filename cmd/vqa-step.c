@@ -44,8 +44,9 @@ struct work {
 	struct member member;
 	struct optimizer optimizer;
 	struct run_state run;
-	int lock;  /* of the folder */
-	FILE *log; /* log.tsv, NULL without -o */
+	int64_t rank, ranks; /* of several ranks the first alone writes: folder and table */
+	int lock;            /* of the folder */
+	FILE *log;           /* log.tsv, NULL without -o */
 	char log_path[4096];
 	int64_t saved; /* step of the last snapshot; -1: none of this folder */
 };
@@ -109,29 +110,35 @@ static void
 attach(struct work *w, const struct rec_in *in, struct optimizer_settings set)
 {
 	char socket[64], key[64], checkpoint[4096];
+	struct image moments;
 	const struct op *op;
 	struct err err;
 
 	if (header_read_text(in, "socket", socket, sizeof socket, &err) ||
 	    header_read_text(in, "key", key, sizeof key, &err) ||
 	    header_read_text(in, "checkpoint", checkpoint, sizeof checkpoint, &err) ||
-	    header_read_run(in, &w->run, &err))
+	    header_read_run(in, &w->run, &err) || header_read_rank(in, &w->rank, &w->ranks, &err))
 		die(&err);
+	if (w->rank)
+		folder = NULL;
 	open_folder(w, checkpoint);
+	/* Before the first batch can begin: the first rank may write the next snapshot soon after. */
+	if (*w->run.id && snapshot_open_optimizer(&moments, checkpoint, w->run.id, &err))
+		die(&err);
 	if (member_join(&w->member, &w->share, socket, key, "vqa-step", 1, die_at_once, &err))
 		die(&err);
 	open_log(w);
 	set.keep_alphas = !w->run.compat;
 	op = backend_open(share_device(&w->share), &err);
 	if (!op || share_use(&w->share, op, &err) || optimizer_open(&w->optimizer, &set, &w->share.params, op, &err) ||
-	    (*w->run.id && snapshot_load_optimizer(&w->optimizer, checkpoint, w->run.id, &err)))
+	    (*w->run.id && snapshot_load_optimizer(&w->optimizer, &moments, checkpoint, &err)))
 		die(&err);
 }
 
 static int
 save(struct work *w, struct err *err)
 {
-	const float **weights;
+	float **weights;
 	int bad;
 
 	if (!folder || w->saved == w->run.step)
@@ -140,7 +147,8 @@ save(struct work *w, struct err *err)
 	if (!weights)
 		return err_set(err, "out of memory for a snapshot");
 	share_fetch(&w->share, w->share.weights, weights);
-	bad = snapshot_save(folder, &w->run, &w->share.config, &w->share.params, weights, &w->optimizer, err);
+	bad = snapshot_save(folder, &w->run, &w->share.config, &w->share.params, (const float *const *)weights,
+	                    &w->optimizer, err);
 	free(weights);
 	if (bad)
 		return -1;
@@ -161,6 +169,15 @@ refuse(const struct work *w, const struct log_row *row, const char *what, double
 	return err_set(err, "step %lld: %s is %g; the step is not taken", (long long)row->step, what, value);
 }
 
+/* The row, to each table that there is. */
+static int
+tell(const struct work *w, const struct log_row *row, struct err *err)
+{
+	if (w->rank)
+		return 0;
+	return log_row(stdout, "stdout", row, err) || (w->log && log_row(w->log, w->log_path, row, err)) ? -1 : 0;
+}
+
 static int
 step_record(const struct rec_in *in, struct work *w, struct err *err)
 {
@@ -176,7 +193,7 @@ step_record(const struct rec_in *in, struct work *w, struct err *err)
 	    rec_real(in, "right", &right, err))
 		return -1;
 	row.step = batch.step;
-	row.questions = batch.questions;
+	row.questions = batch.questions * w->ranks;
 	row.accuracy = right / batch.questions;
 	if (batch.step != w->run.step + 1)
 		return rec_fault(in, err, "step %lld, expected %lld", (long long)batch.step,
@@ -198,7 +215,7 @@ step_record(const struct rec_in *in, struct work *w, struct err *err)
 		return -1;
 	w->run.step++;
 	w->run.taken++;
-	if (log_row(stdout, "stdout", &row, err) || (w->log && log_row(w->log, w->log_path, &row, err)))
+	if (tell(w, &row, err))
 		return -1;
 	return save_every && w->run.step % save_every == 0 ? save(w, err) : 0;
 }
@@ -229,7 +246,7 @@ main(int argc, char **argv)
 	if (rec_open(&in, STDIN_FILENO, "stdin", &err) || rec_next(&in, &err) < 0)
 		die(&err);
 	attach(&work, &in, set);
-	if (log_header(stdout, "stdout", &err) || watch_reader(STDOUT_FILENO, die_at_once, &err))
+	if ((!work.rank && log_header(stdout, "stdout", &err)) || watch_reader(STDOUT_FILENO, die_at_once, &err))
 		die(&err);
 	while ((got = rec_next(&in, &err)) > 0 && !rec_is(&in, "end"))
 		if (step_record(&in, &work, &err))

@@ -147,6 +147,9 @@ group_ended() {
 @test "settings that are none" {
 	fails_with 2 "EPOCHS is 'one', BATCH '32': expected whole numbers from 1" env EPOCHS=one "$ROOT/pipelines/train-sparse"
 	fails_with 2 "EPOCHS is '2', BATCH '0': expected whole numbers from 1" env BATCH=0 "$ROOT/pipelines/train-sparse"
+	fails_with 2 "RANKS is '3', BATCH '32': expected a whole number from 1, and a batch that so many share evenly" env RANKS=3 "$ROOT/pipelines/train-sparse"
+	fails_with 2 "RANKS is '0', BATCH '32': expected a whole number from 1, and a batch that so many share evenly" env RANKS=0 "$ROOT/pipelines/train-sparse"
+	fails_with 2 "COMPAT: the reference has no RANKS; expected one of the two" env RANKS=2 COMPAT=1 "$ROOT/pipelines/train-sparse"
 }
 
 @test "train-layerdrop: a layer of each stack is left out of each step, and none for answers" {
@@ -161,4 +164,31 @@ group_ended() {
 	train-softmax >said 2>errors
 	[ "$(ckpt-info --json "$SNAP/softmax" | jq '[.config.sparse, .run.streams] == [false, 1]')" = true ]
 	awk -F '\t' 'NR == 2 && $2 > 900 && $3 > 0.3 { good = 1 } END { exit !good }' said
+}
+
+# The batches are the same, so the beginning is, to rounding, which the small model's AdamW soon makes more of.
+@test "RANKS=2: the same steps; killed, it goes on and ends the same; as a job of Slurm, too" {
+	local whole=$PWD/whole
+	export RANKS=2 EPOCHS=1 SAVE_EVERY=50
+	SNAP=$whole train-sparse >said 2>errors
+	[ "$(ckpt-info --json "$whole/sparse" | jq -c '.run | [.streams, .batch, .shards]')" = '[1,16,2]' ]
+	SNAP=$PWD/one RANKS=1 train-sparse >said.one 2>errors
+	paste "$whole/sparse/log.tsv" one/sparse/log.tsv | awk -F '\t' 'NR > 1 && (NR < 20 && ($4 - $12) ^ 2 > 1e-6 || $6 != $14 || $8 != $16) { print; exit 1 }'
+	[ "$(wc -l <"$whole/sparse/log.tsv")" = "$(wc -l <one/sparse/log.tsv)" ]
+	awk -F '\t' 'NR == 2 && $4 > 0.3 { good = 1 } END { exit !good }' said
+	# Here by the job's own names, from the tree that it was submitted from.
+	export SNAP=$PWD/snap TMPDIR=$PWD OMPI_MCA_btl_vader_backing_directory=$PWD
+	job() {
+		in_group env -u RANKS SLURM_NTASKS=2 SLURM_SUBMIT_DIR="$ROOT" bash "$ROOT/pipelines/slurm" train-sparse
+	}
+	job >said.job 2>errors 3>&- &
+	wait_for 'taken 70'
+	kill -9 -- "-$!"
+	wait "$!" || true
+	wait_for '! pgrep -f "vqa-[a-z]* .*$SNAP/sparse"'
+	(job) >said.job 2>errors
+	for file in LAST.safetensors LAST.optimizer BEST.safetensors test_predict.json log.tsv; do
+		cmp "$SNAP/sparse/$file" "$whole/sparse/$file"
+	done
+	fails_with 2 'usage: sbatch [--nodes=N] pipelines/slurm train-MODEL' "$ROOT/pipelines/slurm" train-sparse
 }

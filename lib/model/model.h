@@ -39,7 +39,9 @@ struct pass {
 	float dropout; /* its probability, 0 for answers */
 	uint64_t seed;
 	uint32_t step; /* from 1 */
-	int compat;    /* a span's mask is skipped where the batch has not as many questions as the span has rows */
+	uint32_t shard,
+		others; /* of several ranks that share each batch: this one's number, and how many others there are */
+	int compat;     /* a span's mask is skipped where the batch has not as many questions as the span has rows */
 	const uint8_t *dropped; /* (layers_total) of LayerDrop, forward alone; NULL: no layer is left out */
 };
 

@@ -148,6 +148,8 @@ tape_dropout(const struct model *model, const struct pass *pass, uint32_t site, 
 	return (struct dropout){ .p = pass->dropout,
 		                 .seed = pass->seed,
 		                 .step = pass->step,
+		                 .shard = pass->shard,
+		                 .others = pass->others,
 		                 .site = site,
 		                 .stride =
 		                         (uint32_t)(side == LANGUAGE ? model->cfg->max_tokens : model->cfg->objects) };

@@ -40,13 +40,22 @@ typedef uint16_t bf16;
  * Dropout: Philox4x32-10 (sys/philox.h), key seed, counter (step, site, row, column / 4), lane column mod 4; kept, and
  * divided by 1 - p, if the draw is >= p 2^32. row = place * stride + index in its place for hidden states,
  * (place * H + head) * stride + query for probabilities, stride being the largest count of rows a place can have.
+ * Where several ranks share a batch, place is that in the batch of all of them: dropout_place().
  * p = 0: nothing is drawn.
  */
 struct dropout {
 	float p;
 	uint64_t seed;
 	uint32_t step, site, stride;
+	uint32_t shard, others; /* this rank's number, and how many other ranks there are */
 };
+
+/* Of place b of this rank's batch: ranks take the questions in turn. */
+static inline uint32_t
+dropout_place(const struct dropout *drop, int b)
+{
+	return (uint32_t)b * (1 + drop->others) + drop->shard;
+}
 
 /* word (V, D), position (P, D), type (2, D): out (N, D) written = word[id] + position[index] + type[0] */
 struct embedding {

@@ -55,8 +55,33 @@ header_read_text(const struct rec_in *in, const char *key, char *out, size_t siz
 }
 
 int
+header_read_shard(const struct rec_in *in, struct shard *shard, struct err *err)
+{
+	*shard = (struct shard){ .shards = 1, .total = -1 };
+	if (!rec_get(in, "shards"))
+		return 0;
+	return rec_int(in, "shards", 1, SHARDS_MAX, &shard->shards, err) ||
+	                       rec_int(in, "shard", 0, shard->shards - 1, &shard->shard, err) ||
+	                       rec_int(in, "total", 0, RUN_COUNT_MAX, &shard->total, err)
+	               ? -1
+	               : 0;
+}
+
+int
+header_read_rank(const struct rec_in *in, int64_t *rank, int64_t *ranks, struct err *err)
+{
+	*rank = 0;
+	*ranks = 1;
+	if (!rec_get(in, "ranks"))
+		return 0;
+	return rec_int(in, "ranks", 1, SHARDS_MAX, ranks, err) || rec_int(in, "rank", 0, *ranks - 1, rank, err) ? -1
+	                                                                                                        : 0;
+}
+
+int
 header_read_run(const struct rec_in *in, struct run_state *run, struct err *err)
 {
+	struct shard shard;
 	char precision[16] = "f32"; /* who says nothing of it knows of no other */
 	int64_t seed, compat;
 
@@ -69,6 +94,7 @@ header_read_run(const struct rec_in *in, struct run_state *run, struct err *err)
 	    rec_int(in, "taken", 0, RUN_COUNT_MAX, &run->taken, err) ||
 	    rec_int(in, "batch", 1, BATCH_MAX, &run->batch, err) || rec_int(in, "seed", 0, RUN_SEED_MAX, &seed, err) ||
 	    rec_int(in, "compat", 0, 1, &compat, err) || rec_real(in, "dropout", &run->dropout, err) ||
+	    header_read_shard(in, &shard, err) ||
 	    (rec_get(in, "precision") && header_read_text(in, "precision", precision, sizeof precision, err)))
 		return -1;
 	if (precision_parse(&run->precision, precision))
@@ -76,6 +102,7 @@ header_read_run(const struct rec_in *in, struct run_state *run, struct err *err)
 	if (!(run->dropout >= 0 && run->dropout < 1))
 		return rec_fault(in, err, "'dropout' is %g, expected 0 to below 1", run->dropout);
 	run->seed = (uint64_t)seed;
+	run->shards = shard.shards;
 	run->compat = (int)compat;
 	return 0;
 }

@@ -20,6 +20,16 @@ int batch_record_matrix(const struct rec_in *in, const struct batch_record *batc
 
 /* Socket and key (at least 64 and 64 bytes), checkpoint's path (4096). */
 int header_read_text(const struct rec_in *in, const char *key, char *out, size_t size, struct err *err);
+/* Which questions a stream has: those whose place k has k mod shards = shard. */
+struct shard {
+	int64_t shard, shards;
+	int64_t total; /* questions of all shards together; -1: not said, and there is one */
+};
+
+/* Of a header that says nothing of shards, 0 of 1. */
+int header_read_shard(const struct rec_in *in, struct shard *shard, struct err *err);
+/* Of a stream that vqa-allreduce did not write, 0 of 1. */
+int header_read_rank(const struct rec_in *in, int64_t *rank, int64_t *ranks, struct err *err);
 /* What the header of vqa-forward -t says of the run; snapshot "" and step 0 at its beginning. */
 int header_read_run(const struct rec_in *in, struct run_state *run, struct err *err);
 

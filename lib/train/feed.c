@@ -15,7 +15,7 @@
 #include "train/batch_record.h"
 
 int
-feed_recover(const char *name, int *resumed, struct err *err)
+feed_recover(const char *name, const struct shard *shard, int *resumed, struct err *err)
 {
 	struct stat st;
 	int lock, bad;
@@ -23,12 +23,14 @@ feed_recover(const char *name, int *resumed, struct err *err)
 	*resumed = 0;
 	if (stat(name, &st) || !S_ISDIR(st.st_mode))
 		return 0;
+	*resumed = 1;
+	if (shard->shard)
+		return 0;
 	lock = snapshot_lock(name, err);
 	if (lock < 0)
 		return -1;
 	bad = snapshot_recover(name, err);
 	close(lock);
-	*resumed = 1;
 	return bad;
 }
 
@@ -52,7 +54,7 @@ differs(const char *what, const char *theirs, const char *ours, const char *path
 	return err_set(err, "%s: its run has %s %s, found %s; it goes on only with the same", path, what, theirs, ours);
 }
 
-/* The same seed, batch, dropout, precision, compat and, in the middle of a stream, source as the snapshot's. */
+/* The same seed, batch, shards, dropout, precision, compat and, in the middle of a stream, source as the snapshot's. */
 static int
 check_resumed(const struct feed *f, const char *source, struct err *err)
 {
@@ -63,6 +65,10 @@ check_resumed(const struct feed *f, const char *source, struct err *err)
 	snprintf(ours, sizeof ours, "%d", f->batch);
 	if (f->run.batch != f->batch)
 		return differs("batch", theirs, ours, path, err);
+	snprintf(theirs, sizeof theirs, "%lld", (long long)f->run.shards);
+	snprintf(ours, sizeof ours, "%lld", (long long)f->shard.shards);
+	if (f->run.shards != f->shard.shards)
+		return differs("shards", theirs, ours, path, err);
 	snprintf(theirs, sizeof theirs, "%llu", (unsigned long long)f->run.seed);
 	snprintf(ours, sizeof ours, "%llu", (unsigned long long)f->seed);
 	if (f->run.seed != f->seed)
@@ -127,6 +133,7 @@ begin_stream(struct feed *f, int64_t *skip, struct err *err)
 	*skip = 0;
 	if (!f->resumed)
 		f->run = (struct run_state){ .batch = f->batch,
+			                     .shards = f->shard.shards,
 			                     .seed = f->seed,
 			                     .dropout = f->dropout,
 			                     .precision = f->precision,
@@ -137,6 +144,12 @@ begin_stream(struct feed *f, int64_t *skip, struct err *err)
 	/* A stream that does not say what it is leaves the one that it goes on with known. */
 	if (*source || !f->run.taken)
 		memcpy(f->run.source, source, sizeof source);
+	f->most = INT64_MAX;
+	/* As many as the shortest shard has, less what was left out of each. */
+	if (f->shard.shards > 1)
+		f->most = f->shard.total / f->shard.shards < f->run.first
+		                  ? 0
+		                  : (f->shard.total / f->shard.shards - f->run.first) / f->batch;
 	return 0;
 }
 
@@ -278,17 +291,21 @@ int
 feed_next(struct feed *f, struct err *err)
 {
 	struct collected *next;
-	struct pass pass = { .dropout = (float)f->run.dropout, .seed = f->run.seed, .compat = f->compat };
+	struct pass pass = { .dropout = (float)f->run.dropout,
+		             .seed = f->run.seed,
+		             .shard = (uint32_t)f->shard.shard,
+		             .others = (uint32_t)f->shard.shards - 1,
+		             .compat = f->compat };
 	int64_t step = f->run.step + f->sent + 1;
 	double span;
 	int got = collector_next(&f->collector, &next, err);
 
+	while (got > 0 && (next->batch.n < f->batch || f->run.taken + f->sent == f->most)) {
+		f->left_over += next->batch.n;
+		got = collector_next(&f->collector, &next, err);
+	}
 	if (got <= 0)
 		return got;
-	if (next->batch.n < f->batch) {
-		f->left_over = next->batch.n;
-		return collector_next(&f->collector, &next, err);
-	}
 	owner_wait_commit(&f->owner, step - 1);
 	pass.step = (uint32_t)step;
 	pass.dropped = f->layerdrop.dropped;
@@ -306,9 +323,16 @@ feed_close(struct feed *f, struct err *err)
 	if (f->collector.questions < f->collector.skip)
 		return err_set(err, "the stream has %lld questions, but the snapshot has taken %lld of them",
 		               (long long)f->collector.questions, (long long)f->collector.skip);
+	if (f->shard.shards > 1 && f->run.taken + f->sent < f->most)
+		return err_set(
+			err,
+			"the stream ends with %lld questions, but a total of %lld in %lld shards makes %lld batches "
+			"of %d",
+			(long long)f->collector.questions, (long long)f->shard.total, (long long)f->shard.shards,
+			(long long)f->most, f->batch);
 	if (!f->sent && !f->run.taken)
-		return err_set(err, "the stream has %lld questions, fewer than one batch of %d",
-		               (long long)f->collector.questions, f->batch);
+		return err_set(err, "the stream has %lld questions, fewer than one batch of %d%s",
+		               (long long)f->collector.questions, f->batch, f->shard.shards > 1 ? " a shard" : "");
 	owner_wait_commit(&f->owner, f->run.step + f->sent);
 	watch_stop();
 	if (rec_end(&f->out, f->in, f->sent * f->batch, err))

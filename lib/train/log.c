@@ -25,8 +25,8 @@ log_header(FILE *out, const char *name, struct err *err)
 int
 log_row(FILE *out, const char *name, const struct log_row *row, struct err *err)
 {
-	int bad = fprintf(out, "%lld\t%.9g\t%.9g\t%.9g\t%.9g\t%.9g\t%.9g\t%d\n", (long long)row->step, row->bce,
-	                  row->span, row->total, row->norm, row->rate, row->accuracy, row->questions) < 0;
+	int bad = fprintf(out, "%lld\t%.9g\t%.9g\t%.9g\t%.9g\t%.9g\t%.9g\t%lld\n", (long long)row->step, row->bce,
+	                  row->span, row->total, row->norm, row->rate, row->accuracy, (long long)row->questions) < 0;
 
 	return check(bad || fflush(out), name, err);
 }

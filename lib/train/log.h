@@ -13,7 +13,7 @@ struct log_row {
 	int64_t step;
 	double bce, span, total, norm, rate;
 	double accuracy; /* mean of the target's score of the largest logit, with dropout on */
-	int questions;
+	int64_t questions;
 };
 
 int log_header(FILE *out, const char *name, struct err *err);

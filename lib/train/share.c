@@ -312,16 +312,31 @@ share_model(struct share *share, struct model *model, const struct op *op, struc
 	return 0;
 }
 
+/* The copy in the memfd of what lies in backend memory. */
+static float *
+on_host(const struct share *share, const float *at)
+{
+	return (float *)(void *)(share->base + ((const uint8_t *)at - share->memory));
+}
+
 void
-share_fetch(const struct share *share, float *const *tensors, const float **out)
+share_fetch(const struct share *share, float *const *tensors, float **out)
 {
 	for (int i = 0; i < share->params.n; i++) {
-		uint8_t *host = share->base + ((uint8_t *)tensors[i] - share->memory);
-
+		out[i] = on_host(share, tensors[i]);
 		if (!op_on_host(share->op))
-			share->op->get(host, tensors[i], share->params.list[i].n * sizeof(float));
-		out[i] = (const float *)(void *)host;
+			share->op->get(out[i], tensors[i], share->params.list[i].n * sizeof(float));
 	}
+}
+
+int
+share_store(const struct share *share, float *const *tensors, struct err *err)
+{
+	if (op_on_host(share->op))
+		return 0;
+	for (int i = 0; i < share->params.n; i++)
+		share->op->put(tensors[i], on_host(share, tensors[i]), share->params.list[i].n * sizeof(float));
+	return share->op->sync(err);
 }
 
 void

@@ -52,8 +52,12 @@ int share_map(struct share *share, int fd, const struct share_plan *plan, struct
 const char *share_device(const struct share *share);
 /* A member: compute with op, of that device. */
 int share_use(struct share *share, const struct op *op, struct err *err);
-/* out (params.n): weights or gradients, `tensors`, in host memory; good until the next fetch of them. */
-void share_fetch(const struct share *share, float *const *tensors, const float **out);
+/*
+ * out (params.n): weights or gradients, `tensors`, in host memory, where they are or in copies in the memfd. What changes there reaches the
+ * device by share_store().
+ */
+void share_fetch(const struct share *share, float *const *tensors, float **out);
+int share_store(const struct share *share, float *const *tensors, struct err *err);
 /* A model whose weights, gradients and tape lie in the memory. */
 int share_model(struct share *share, struct model *model, const struct op *op, struct err *err);
 void share_close(struct share *share);

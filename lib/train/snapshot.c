@@ -65,12 +65,14 @@ parse(struct run_state *run, const json_t *json, struct err *err)
 {
 	int64_t seed;
 
+	run->shards = 1;
 	if (get_text(json, "id", run->id, sizeof run->id, err) ||
 	    get_number(json, "step", RUN_STEP_MAX, &run->step, err) ||
 	    get_number(json, "streams", RUN_COUNT_MAX, &run->streams, err) ||
 	    get_number(json, "first", RUN_COUNT_MAX, &run->first, err) ||
 	    get_number(json, "taken", RUN_COUNT_MAX, &run->taken, err) ||
 	    get_number(json, "batch", BATCH_MAX, &run->batch, err) ||
+	    (json_object_get(json, "shards") && get_number(json, "shards", SHARDS_MAX, &run->shards, err)) ||
 	    get_number(json, "seed", RUN_SEED_MAX, &seed, err) ||
 	    get_text(json, "source", run->source, sizeof run->source, err) || get_precision(json, &run->precision, err))
 		return -1;
@@ -107,7 +109,8 @@ format(const struct run_state *run)
 		"streams", (json_int_t)run->streams, "first", (json_int_t)run->first, "taken", (json_int_t)run->taken,
 		"batch", (json_int_t)run->batch, "seed", (json_int_t)run->seed, "dropout", run->dropout, "precision",
 		precision_name(run->precision), "compat", run->compat, "source", run->source);
-	char *text = json ? json_dumps(json, JSON_COMPACT) : NULL;
+	int bad = json && run->shards > 1 && json_object_set_new(json, "shards", json_integer(run->shards));
+	char *text = json && !bad ? json_dumps(json, JSON_COMPACT) : NULL;
 
 	json_decref(json);
 	return text;
@@ -316,6 +319,14 @@ hash(uint64_t h, const void *data, size_t bytes)
 	return h;
 }
 
+uint64_t
+weights_hash(uint64_t begin, const struct params *params, const float *const *weights)
+{
+	for (int i = 0; i < params->n; i++)
+		begin = hash(begin, weights[i], params->list[i].n * sizeof **weights);
+	return begin;
+}
+
 /* From step, streams and weights alone, so that a run that goes on ends with the same bytes as an undisturbed one. */
 static void
 make_id(struct run_state *run, const struct params *params, const float *const *weights)
@@ -323,8 +334,7 @@ make_id(struct run_state *run, const struct params *params, const float *const *
 	uint64_t h = hash(FNV_BEGIN, &run->step, sizeof run->step);
 
 	h = hash(h, &run->streams, sizeof run->streams);
-	for (int i = 0; i < params->n; i++)
-		h = hash(h, weights[i], params->list[i].n * sizeof **weights);
+	h = weights_hash(h, params, weights);
 	snprintf(run->id, sizeof run->id, "%016llx", (unsigned long long)h);
 }
 
@@ -373,24 +383,44 @@ load_tensor(struct optimizer *o, const struct image *image, const struct tensor 
 	return err_set(err, "tensor '%s' belongs to no parameter", t->name);
 }
 
-int
-snapshot_load_optimizer(struct optimizer *optimizer, const char *path, const char *id, struct err *err)
+/* The other half of the pair. */
+static int
+optimizer_beside(char out[PATH], const char *path, struct err *err)
 {
 	const char *slash = strrchr(path, '/');
+
+	if (snprintf(out, PATH, "%.*sLAST.optimizer", slash ? (int)(slash - path) + 1 : 0, path) >= PATH)
+		return err_set(err, "%.100s…: the path is too long", path);
+	return 0;
+}
+
+int
+snapshot_open_optimizer(struct image *image, const char *path, const char *id, struct err *err)
+{
 	char file[PATH];
-	struct image image;
 	struct run_state run;
 	int bad;
 
-	if (snprintf(file, sizeof file, "%.*sLAST.optimizer", slash ? (int)(slash - path) + 1 : 0, path) >= PATH)
-		return err_set(err, "%.100s…: the path is too long", path);
-	if (image_open(&image, file, err))
+	if (optimizer_beside(file, path, err) || image_open(image, file, err))
 		return -1;
-	bad = run_state_read(&run, &image, err) < 0;
+	bad = run_state_read(&run, image, err) < 0;
 	if (!bad && strcmp(run.id, id) != 0)
 		bad = err_set(err, "its snapshot is '%s', but the weights' is '%s': not a pair", run.id, id);
-	for (size_t i = 0; !bad && i < image.n; i++)
-		bad = load_tensor(optimizer, &image, &image.tensors[i], err);
-	image_close(&image);
+	if (bad)
+		image_close(image);
+	return bad ? err_prefix(err, "%s", file) : 0;
+}
+
+int
+snapshot_load_optimizer(struct optimizer *optimizer, struct image *image, const char *path, struct err *err)
+{
+	char file[PATH];
+	int bad = 0;
+
+	if (optimizer_beside(file, path, err))
+		return -1;
+	for (size_t i = 0; !bad && i < image->n; i++)
+		bad = load_tensor(optimizer, image, &image->tensors[i], err);
+	image_close(image);
 	return bad ? err_prefix(err, "%s", file) : 0;
 }

@@ -17,6 +17,7 @@
 #define RUN_STEP_MAX INT64_C(0xffffffff)
 #define RUN_COUNT_MAX (INT64_C(1) << 40)
 #define RUN_SEED_MAX (INT64_C(1) << 53)
+enum { SHARDS_MAX = 1 << 16 };
 
 /* "vqa.run", JSON: where a run is, and what has to stay the same when it goes on. */
 struct run_state {
@@ -26,6 +27,7 @@ struct run_state {
 	int64_t first;   /* the question, from 0, that began its first batch of the stream that is not finished */
 	int64_t taken;   /* batches taken of that stream */
 	int64_t batch;
+	int64_t shards; /* that the questions of a batch are spread over, a batch of `batch` each; 1 mostly */
 	uint64_t seed;
 	double dropout;
 	enum precision precision;
@@ -48,7 +50,14 @@ int snapshot_claim(const char *folder, const char *checkpoint, const char *id, i
 /* Write a pair; run->id is made anew. */
 int snapshot_save(const char *folder, struct run_state *run, const struct config *config, const struct params *params,
                   const float *const *weights, const struct optimizer *optimizer, struct err *err);
-/* Moments and slow weights of the snapshot whose LAST.safetensors is at `path` and has this id. */
-int snapshot_load_optimizer(struct optimizer *optimizer, const char *path, const char *id, struct err *err);
+/*
+ * Moments and slow weights of the snapshot whose LAST.safetensors is at `path` and has this id: opened, so that they stay the same
+ * also when another rank writes the next snapshot; then read, and closed.
+ */
+int snapshot_open_optimizer(struct image *image, const char *path, const char *id, struct err *err);
+int snapshot_load_optimizer(struct optimizer *optimizer, struct image *image, const char *path, struct err *err);
+
+/* A hash of all weights, that begins from another. */
+uint64_t weights_hash(uint64_t begin, const struct params *params, const float *const *weights);
 
 #endif

@@ -53,6 +53,7 @@ read_batch(const struct rec_in *in)
 {
 	struct batch_record batch;
 	struct run_state run;
+	int64_t rank, ranks;
 	struct err err = { "" };
 	char text[64];
 	float *logits;
@@ -66,6 +67,7 @@ read_batch(const struct rec_in *in)
 	}
 	header_read_text(in, "socket", text, sizeof text, &err);
 	header_read_run(in, &run, &err);
+	header_read_rank(in, &rank, &ranks, &err);
 }
 
 /* In a script for gnuplot every line has as many quotes as it needs, whatever text is in it. */

@@ -92,7 +92,8 @@ attention_and_probabilities(double *out, double *probs, double *const *in, const
 		for (int h = 0; h < s->H; h++)
 			for (int i = s->q.off[b]; i < s->q.off[b + 1]; i++) {
 				int k0 = s->k.off[b], Tk = s->k.off[b + 1] - k0;
-				uint32_t row = (uint32_t)(b * s->H + h) * s->drop.stride + (uint32_t)(i - s->q.off[b]);
+				uint32_t place = place_of(&s->drop, b) * (uint32_t)s->H + (uint32_t)h;
+				uint32_t row = place * s->drop.stride + (uint32_t)(i - s->q.off[b]);
 				double p[64] = { 0 };
 
 				for (int j = 0; j < Tk; j++) {

@@ -153,8 +153,16 @@ rows_of(const struct ragged *s)
 	return (struct rows){ s->n, s->off };
 }
 
-static const struct dropout drops[] = { { 0 },
-	                                { .p = 0.3f, .seed = 0x123456789abcdef, .step = 7, .site = 3, .stride = 40 } };
+static const struct dropout drops[] = {
+	{ 0 }, { .p = 0.3f, .seed = 0x123456789abcdef, .step = 7, .site = 3, .stride = 40, .shard = 2, .others = 3 }
+};
+
+/* In the batch of all ranks, from its definition. */
+static inline uint32_t
+place_of(const struct dropout *d, int b)
+{
+	return d->shard + (uint32_t)b * (d->others + 1);
+}
 
 /* What dropout multiplies element `column` of a row with, from its definition. */
 static inline double
@@ -175,7 +183,7 @@ kept_row(const struct dropout *d, const struct ragged *s, int r, int column)
 
 	while (r >= s->off[b + 1])
 		b++;
-	return kept(d, (uint32_t)b * d->stride + (uint32_t)(r - s->off[b]), column);
+	return kept(d, place_of(d, b) * d->stride + (uint32_t)(r - s->off[b]), column);
 }
 
 /* --- bf16 */

@@ -215,11 +215,13 @@ block_draw_factors(const struct block *b)
 {
 	const struct part *p = b->p;
 	int K = padded(p->Tk);
-	uint32_t row = (uint32_t)(p->place * p->a->H + p->head) * p->a->drop.stride + (uint32_t)b->first;
+	const struct dropout *drop = &p->a->drop;
+	uint32_t place = dropout_place(drop, p->place);
+	uint32_t row = (place * (uint32_t)p->a->H + (uint32_t)p->head) * drop->stride + (uint32_t)b->first;
 
 	for (int i = 0; i < b->rows * K; i++)
 		b->factor_rows[i] = 1;
-	cpu_drop_rows(b->factor_rows, K, b->rows, p->Tk, &p->a->drop, row);
+	cpu_drop_rows(b->factor_rows, K, b->rows, p->Tk, drop, row);
 	cpu_transpose(b->factor, b->Q, b->factor_rows, K, b->rows, p->Tk);
 }
 

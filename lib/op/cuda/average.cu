@@ -15,7 +15,7 @@ struct rows_of_average {
 
 /* out = dropout(factor (a + b)), or dropout(factor a) where b is NULL; backward is the same with dout for a. */
 __global__ static void
-average(struct rows_of_average w)
+average_rows(struct rows_of_average w)
 {
 	const int r = own_row();
 	uint32_t row = 0;
@@ -58,7 +58,7 @@ cuda_average(const struct average *a)
 		                           .drop = drop_of(&a->drop) };
 
 	if (w.off)
-		LAUNCH(average, by_rows(N), THREADS, 0, w);
+		LAUNCH(average_rows, by_rows(N), THREADS, 0, w);
 }
 
 void
@@ -75,5 +75,5 @@ cuda_average_backward(const struct average_backward *a)
 		                           .drop = drop_of(&a->drop) };
 
 	if (w.off)
-		LAUNCH(average, by_rows(N), THREADS, 0, w);
+		LAUNCH(average_rows, by_rows(N), THREADS, 0, w);
 }

@@ -12,6 +12,7 @@ constexpr int COLUMNS = 4; /* that a draw is for */
 struct drop {
 	uint64_t seed;
 	uint32_t step, site, stride, bound;
+	uint32_t shard, ranks; /* places are counted over all ranks: op.h, dropout_place() */
 	float scale;
 	int any;
 };
@@ -24,6 +25,8 @@ drop_of(const struct dropout *d)
 		              .site = d->site,
 		              .stride = d->stride,
 		              .bound = (uint32_t)ceil((double)d->p * 4294967296.0),
+		              .shard = d->shard,
+		              .ranks = 1 + d->others,
 		              .scale = 1 / (1 - d->p),
 		              .any = d->p > 0 };
 }
@@ -39,13 +42,19 @@ drop_factors(float factor[COLUMNS], const struct drop *d, uint32_t row, int colu
 		factor[k] = drawn[k] >= d->bound ? d->scale : 0;
 }
 
+static __device__ inline uint32_t
+drop_place(const struct drop *d, int place)
+{
+	return (uint32_t)place * d->ranks + d->shard;
+}
+
 /* Row r of ragged rows, in dropout's count. */
 static __device__ inline uint32_t
 drop_row(const struct drop *d, const int *off, int places, int r)
 {
 	const int place = place_of(off, places, r);
 
-	return (uint32_t)place * d->stride + (uint32_t)(r - off[place]);
+	return drop_place(d, place) * d->stride + (uint32_t)(r - off[place]);
 }
 
 #endif
