@@ -72,10 +72,13 @@ ifeq ($(CUDA),1)
 all: $(LIBDIR)/libvqa-cuda.so
 endif
 
+# Looked for once; said, unless CUDA= said it.
 $(BUILD)/config.mk:
 	@mkdir -p $(@D)
-	@if command -v $(NVCC) >/dev/null; then echo 'CUDA = 1' >$@; echo 'nvcc is here: libvqa-cuda.so will be built (CUDA=0: not)' >&2; \
-	else echo 'CUDA = 0' >$@; echo 'no nvcc here: without libvqa-cuda.so' >&2; fi
+	@if command -v $(NVCC) >/dev/null; then echo 'CUDA = 1'; else echo 'CUDA = 0'; fi >$@
+ifneq ($(origin CUDA),command line)
+	@sed 's/CUDA = 1/nvcc is here: libvqa-cuda.so will be built (CUDA=0: not)/; s/CUDA = 0/no nvcc here: without libvqa-cuda.so/' $@ >&2
+endif
 
 $(LIBDIR)/libvqa.so: $(LIB_OBJ)
 	$(CC) -shared $(SANITIZE) -Wl,-soname,libvqa.so -o $@ $^ $(LIB_LDLIBS)

@@ -147,3 +147,8 @@ train() {
 		ckpt-info run/LAST.safetensors >/dev/null
 	done
 }
+
+@test "two ranks, each on a device" {
+	[ -z "${VQA_SANITIZED:-}" ] || skip 'trainings of ranks run in the release build'
+	bats -f 'two ranks in bf16' "$ROOT/tests/vqa-allreduce.bats"
+}

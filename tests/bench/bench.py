@@ -417,7 +417,7 @@ def agreement(row):
 def profile(kind, precision, work, batch):
     def go(row):
         why = phases.missing()
-        ours = Ours('full', kind, precision, work, batch, 4, 10 if work == 'answer' else 4)
+        ours = Ours('full', kind, precision, work, batch, 6, 10 if work == 'answer' else 4)
         if why:
             return say('  %s: skipped: %s' % (row, why))
         phases.show(row, ours, limit('full', precision), CORES)
