@@ -22,7 +22,7 @@ static const char *precision_word = "f32", *device = "auto", *attention, *draws;
 static enum precision precision;
 
 static const struct opt opts[] = {
-	{ 'D', "device", OPT_TEXT, &device, "DEVICE", "auto, cpu, cuda or cuda:N (auto)" },
+	{ 'D', "device", OPT_WORD("auto|cpu|cuda|cuda:N"), &device, "DEVICE", "auto, cpu, cuda or cuda:N (auto)" },
 	{ 'a', "attention", OPT_TEXT, &attention, "NAMES", "attention matrices too: all, or a comma list" },
 	{ 'b', "batch", OPT_INT(1, BATCH_MAX), &batch, "N", "questions a batch (128)" },
 	{ 'k', "top", OPT_INT(1, ANSWERS_MAX), &top, "N", "the N best answers too" },
@@ -168,8 +168,6 @@ main(int argc, char **argv)
 
 	if (train && (top || logits || attention))
 		die_usage("options -k, -l and -a are for answers, not with -t");
-	if (!backend_is_device(device))
-		die_usage("option -D: '%s' is not auto, cpu, cuda or cuda:N", device);
 	precision_parse(&precision, precision_word);
 	refuse_terminal(STDOUT_FILENO);
 	note_terminal(STDIN_FILENO);

@@ -60,7 +60,7 @@ cases() {
 		all=$(options $program | sed 's/,//; s/ [A-Z].*//' | tr '\n' ' ')
 		printf '%s -\t%s %s\n' $program $program "$all"
 		while read -r form arg; do
-			words=$({ $program $form '' || true; } 2>&1 </dev/null | sed -n 's/.* is not one of //p' | tr '|' ' ')
+			words=$({ $program $form '' || true; } 2>&1 </dev/null | sed -n 's/.* is not one of //p' | tr '|' ' ' | sed 's/ [a-z]*:N//g')
 			case $arg in
 			FILE | NAME) words=${words:-$files} ;;
 			DIR) words=folder ;;
@@ -99,11 +99,11 @@ completes() {
 places() {
 	cat <<-'END'
 		vqa-forward --dev	vqa-forward --device
-		vqa-forward -D c	vqa-forward -D cpu
-		vqa-forward --device=c	vqa-forward --device=cpu
+		vqa-forward -D cp	vqa-forward -D cpu
+		vqa-forward --device=cp	vqa-forward --device=cpu
 		vqa-forward -D x	vqa-forward -D x
-		vqa-forward -b 2 -D c	vqa-forward -b 2 -D cpu
-		vqa-forward --batch=2 -D c	vqa-forward --batch=2 -D cpu
+		vqa-forward -b 2 -D cp	vqa-forward -b 2 -D cpu
+		vqa-forward --batch=2 -D cp	vqa-forward --batch=2 -D cpu
 		vqa-forward --batch=2 fi	vqa-forward --batch=2 file
 		vqa-forward -b 2 fi	vqa-forward -b 2 file
 		vqa-forward folder/	vqa-forward folder/inside

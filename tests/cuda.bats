@@ -25,8 +25,8 @@ numbers() {
 }
 
 @test "devices that are none, or not here" {
-	fails_with 2 "vqa-forward: option -D: 'gpu' is not auto, cpu, cuda or cuda:N" vqa-forward -D gpu tiny <stream
-	fails_with 2 "vqa-forward: option -D: 'cuda:' is not auto, cpu, cuda or cuda:N" vqa-forward -D cuda: tiny <stream
+	fails_with 2 "vqa-forward: option -D: 'gpu' is not one of auto|cpu|cuda|cuda:N" vqa-forward -D gpu tiny <stream
+	fails_with 2 "vqa-forward: option -D: 'cuda:' is not one of auto|cpu|cuda|cuda:N" vqa-forward -D cuda: tiny <stream
 	VQA_CUDA=./none.so fails_with 1 'vqa-forward: cannot load the cuda backend: ./none.so: cannot open shared object file: No such file or directory' \
 		vqa-forward -D cuda tiny <stream
 	[ -n "${VQA_TEST_DEVICE:-}" ] && return

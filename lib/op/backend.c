@@ -36,8 +36,8 @@ gpu_of(const char *device)
 	return device[4] == ':' && digits && digits <= DIGITS_MOST && !device[5 + digits] ? atoi(device + 5) : -1;
 }
 
-int
-backend_is_device(const char *device)
+static int
+is_device(const char *device)
 {
 	return !strcmp(device, "auto") || !strcmp(device, "cpu") || gpu_of(device) >= 0;
 }
@@ -130,7 +130,7 @@ backend_open(const char *device, struct err *err)
 {
 	const struct op *op = NULL;
 
-	if (!backend_is_device(device)) {
+	if (!is_device(device)) {
 		err_set(err, "device '%s' is not known, expected auto, cpu, cuda or cuda:N", device);
 		return NULL;
 	}

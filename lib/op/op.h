@@ -353,8 +353,6 @@ op_on_host(const struct op *op)
  * sleep instead of spinning. VQA_CUDA in the environment names another file in place of libvqa-cuda.so.
  */
 const struct op *backend_open(const char *device, struct err *err);
-/* Whether it is one of these words. */
-int backend_is_device(const char *device);
 /* What was opened, in a word that opens the same again: "cpu", "cuda:0". */
 const char *backend_device(void);
 

@@ -21,12 +21,20 @@ kind_of(const struct opt *o)
 	return strcmp(o->arg, "DIR") ? KIND_OTHER : KIND_FOLDER;
 }
 
-/* "auto|cpu" as "auto cpu" */
+/* "auto|cuda|cuda:N" as "auto cuda": a number is nobody's to guess. */
 static void
 print_words(const char *words)
 {
-	for (const char *p = words; *p; p++)
-		putchar(*p == '|' ? ' ' : *p);
+	const char *between = "";
+
+	for (const char *w = words; *w; w += strcspn(w, "|"), w += *w == '|') {
+		int n = (int)strcspn(w, "|");
+
+		if (n > 2 && !strncmp(w + n - 2, ":N", 2))
+			continue;
+		printf("%s%.*s", between, n, w);
+		between = " ";
+	}
 }
 
 /* "-b --batch": `first` before the first of `count`, `between` before the others */

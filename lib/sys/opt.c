@@ -96,14 +96,22 @@ print_usage(const struct program *program)
 		print_form(o);
 }
 
+/* A word that ends with :N stands for itself with a whole number in its place. */
 static int
 is_word(const char *words, const char *text)
 {
-	size_t n = strlen(text);
+	for (const char *w = words; w; w = strchr(w, '|') ? strchr(w, '|') + 1 : NULL) {
+		size_t n = strcspn(w, "|");
+		size_t digits;
 
-	for (const char *w = words; w; w = strchr(w, '|') ? strchr(w, '|') + 1 : NULL)
-		if (n && !strncmp(w, text, n) && (w[n] == '|' || !w[n]))
+		if (strlen(text) == n && !strncmp(w, text, n) && (n < 2 || strncmp(w + n - 2, ":N", 2) != 0))
 			return 1;
+		if (n < 2 || strncmp(w + n - 2, ":N", 2) != 0 || strncmp(w, text, n - 1) != 0)
+			continue;
+		digits = strspn(text + n - 1, "0123456789");
+		if (digits && digits <= 3 && !text[n - 1 + digits])
+			return 1;
+	}
 	return 0;
 }
 

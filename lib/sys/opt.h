@@ -24,7 +24,7 @@ enum opt_type {
 	OPT_T_REAL, /* double *: finite, within [low, high] */
 	OPT_T_TEXT, /* const char ** */
 	OPT_T_LIST, /* struct texts *: as many as the option is given times */
-	OPT_T_WORD, /* const char **: one of the words in `words`, "a|b|c" */
+	OPT_T_WORD, /* const char **: one of the words in `words`, "a|b|c:N", N being a number of up to three digits */
 };
 
 struct texts {
