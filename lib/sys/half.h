@@ -9,6 +9,8 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "sys/both.h"
+
 static inline float
 half_to_float(uint16_t h)
 {
@@ -35,7 +37,7 @@ bfloat_to_float(uint16_t h)
 	return x;
 }
 
-static inline uint16_t
+static BOTH inline uint16_t
 float_to_bfloat(float x)
 {
 	uint32_t bits;

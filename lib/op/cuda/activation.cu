@@ -20,7 +20,7 @@ forward(float *out, bf16 *out16, const float *x, size_t n, enum activation act)
 		if (out)
 			out[i] = y;
 		if (out16)
-			out16[i] = rounded_bf16(y);
+			out16[i] = float_to_bfloat(y);
 	}
 }
 

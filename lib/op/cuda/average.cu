@@ -37,43 +37,31 @@ average_rows(struct rows_of_average w)
 				x *= factor[k];
 			w.out[at] = x;
 			if (w.out16)
-				w.out16[at] = rounded_bf16(x);
+				w.out16[at] = float_to_bfloat(x);
 		}
 	}
+}
+
+static void
+launch(struct rows_of_average w, struct rows rows, const struct dropout *drop)
+{
+	w.off = cuda_mirror(rows.off, (size_t)rows.n + 1);
+	w.places = rows.n;
+	w.N = rows_total(&rows);
+	w.drop = drop_of(drop);
+	if (w.off)
+		LAUNCH(average_rows, by_rows(w.N), THREADS, 0, w);
 }
 
 void
 cuda_average(const struct average *a)
 {
-	const int N = rows_total(&a->rows);
-	const struct rows_of_average w = { .out = a->out,
-		                           .out16 = a->out16,
-		                           .a = a->a,
-		                           .b = a->b,
-		                           .factor = a->b ? 0.5f : 1,
-		                           .off = cuda_mirror(a->rows.off, (size_t)a->rows.n + 1),
-		                           .places = a->rows.n,
-		                           .N = N,
-		                           .D = a->D,
-		                           .drop = drop_of(&a->drop) };
-
-	if (w.off)
-		LAUNCH(average_rows, by_rows(N), THREADS, 0, w);
+	launch({ .out = a->out, .out16 = a->out16, .a = a->a, .b = a->b, .factor = a->b ? 0.5f : 1, .D = a->D },
+	       a->rows, &a->drop);
 }
 
 void
 cuda_average_backward(const struct average_backward *a)
 {
-	const int N = rows_total(&a->rows);
-	const struct rows_of_average w = { .out = a->d,
-		                           .a = a->dout,
-		                           .factor = a->parts == 2 ? 0.5f : 1,
-		                           .off = cuda_mirror(a->rows.off, (size_t)a->rows.n + 1),
-		                           .places = a->rows.n,
-		                           .N = N,
-		                           .D = a->D,
-		                           .drop = drop_of(&a->drop) };
-
-	if (w.off)
-		LAUNCH(average_rows, by_rows(N), THREADS, 0, w);
+	launch({ .out = a->d, .a = a->dout, .factor = a->parts == 2 ? 0.5f : 1, .D = a->D }, a->rows, &a->drop);
 }

@@ -12,6 +12,7 @@
 #include <type_traits>
 
 #include "op/cuda/cuda.h"
+#include "sys/half.h"
 
 /* One for all launches, copies and library calls. */
 extern cudaStream_t cuda_stream;
@@ -134,15 +135,6 @@ place_of(const int *off, int n, int r)
 			high = middle - 1;
 	}
 	return low;
-}
-
-/* As sys/half.h's float_to_bfloat. */
-static __device__ inline bf16
-rounded_bf16(float x)
-{
-	const uint32_t bits = __float_as_uint(x);
-
-	return x != x ? 0x7fc0 : (bf16)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
 }
 
 /* out (n) written, or added to if add, = over the rows of x (rows, n), in order, x or x times y; y may be NULL. (linear.cu) */

@@ -66,7 +66,7 @@ forward_rows(struct forward w)
 			x[c + k] = xhat;
 			out[c + k] = y;
 			if (w.n.out16)
-				w.n.out16[at + c + k] = rounded_bf16(y);
+				w.n.out16[at + c + k] = float_to_bfloat(y);
 		}
 }
 

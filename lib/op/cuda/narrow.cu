@@ -7,7 +7,7 @@ __global__ static void
 narrow(bf16 *out, const float *x, size_t n)
 {
 	for (size_t i = first_element(); i < n; i += element_step())
-		out[i] = rounded_bf16(x[i]);
+		out[i] = float_to_bfloat(x[i]);
 }
 
 void

@@ -93,7 +93,7 @@ tile_over_keys(float *out, bf16 *out16, int stride, const float *x, int rows, st
 			if (out)
 				out[at] = sum[m] * scale;
 			if (out16)
-				out16[at] = rounded_bf16(sum[m] * scale);
+				out16[at] = float_to_bfloat(sum[m] * scale);
 		}
 	}
 }
