@@ -416,6 +416,31 @@ header_text(const struct image *image)
 	return text;
 }
 
+/* The largest power of two, ALIGN at most, that divides a tensor's bytes. */
+static size_t
+alignment(const struct tensor *t)
+{
+	const size_t bits = t->bytes | ALIGN;
+
+	return bits & -bits;
+}
+
+static int
+by_alignment(const void *a, const void *b)
+{
+	const struct tensor *x = a, *y = b;
+	const size_t p = alignment(x), q = alignment(y);
+
+	return p != q ? (p < q) - (p > q) : strcmp(x->name, y->name);
+}
+
+void
+image_align(struct image *image)
+{
+	if (image->n)
+		qsort(image->tensors, image->n, sizeof *image->tensors, by_alignment);
+}
+
 int
 image_layout(struct image *image, uint8_t **header, size_t *header_bytes, struct err *err)
 {

@@ -83,6 +83,8 @@ void image_forget(const struct image *image, const void *data, size_t bytes);
 void image_begin(struct image *image);
 int image_add(struct image *image, const char *name, enum dtype dtype, int dims, const int64_t *shape, struct err *err);
 int image_add_meta(struct image *image, const char *key, const char *value, struct err *err);
+/* Put the tensors whose bytes are multiples of 64 first, then of 32, and so on: each begins on as much (64) as its size has. */
+void image_align(struct image *image);
 /* Fix offsets and size; *header is malloc'd, header_bytes long: the image's first bytes. */
 int image_layout(struct image *image, uint8_t **header, size_t *header_bytes, struct err *err);
 

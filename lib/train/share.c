@@ -84,9 +84,11 @@ make_plan(struct share_plan *plan, struct image layout[2], uint8_t *headers[2], 
 		if (image_add(&layout[1], params->list[i].name, DTYPE_F32, params->list[i].dims, params->list[i].shape,
 		              err))
 			return -1;
-	for (int i = 0; i < 2; i++)
+	for (int i = 0; i < 2; i++) {
+		image_align(&layout[i]);
 		if (image_layout(&layout[i], &headers[i], &header_bytes[i], err))
 			return -1;
+	}
 	plan->weights_size = layout[0].size;
 	plan->gradients = pages(layout[0].size);
 	plan->gradients_size = layout[1].size;

@@ -67,7 +67,7 @@ class Span(nn.Module):
     def forward(self, probs):
         n = probs.shape[3]
         value = self.current_val.mean(0, keepdim=True) * n
-        probs = probs * ((torch.arange(1 - n, 1, dtype=value.dtype) + value) / self.ramp + 1).clamp(0, 1)
+        probs = probs * ((torch.arange(1 - n, 1, dtype=value.dtype, device=value.device) + value) / self.ramp + 1).clamp(0, 1)
         return probs / (probs.sum(-1, keepdim=True) + 1e-8)
 
 
@@ -163,7 +163,7 @@ class Embeddings(nn.Module):
         self.dropout = nn.Dropout(c['dropout'])
 
     def forward(self, ids):
-        x = (self.word_embeddings(ids) + self.position_embeddings(torch.arange(ids.shape[1]).expand_as(ids)) +
+        x = (self.word_embeddings(ids) + self.position_embeddings(torch.arange(ids.shape[1], device=ids.device).expand_as(ids)) +
              self.token_type_embeddings(torch.zeros_like(ids)))
         return self.dropout(self.LayerNorm(x))
 

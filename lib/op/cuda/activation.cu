@@ -1,7 +1,7 @@
 /*
  * GELU by erf (Hendrycks, Gimpel 2016) and tanh, forward and backward.
  */
-#include "op/cuda/kernel.h"
+#include "op/cuda/columns.h"
 
 static __device__ inline float
 activated(float x, enum activation act)
@@ -14,35 +14,52 @@ activated(float x, enum activation act)
 __global__ static void
 forward(float *out, bf16 *out16, const float *x, size_t n, enum activation act)
 {
-	for (size_t i = first_element(); i < n; i += element_step()) {
-		const float y = activated(x[i], act);
+	for (size_t i = COLUMNS * first_element(); i < n; i += COLUMNS * element_step()) {
+		const int left = (int)(n - i < COLUMNS ? n - i : COLUMNS);
+		float y[COLUMNS];
 
+		load_columns(y, x + i, left);
+		for (int k = 0; k < COLUMNS; k++)
+			y[k] = activated(y[k], act);
 		if (out)
-			out[i] = y;
+			store_columns(out + i, y, left);
 		if (out16)
-			out16[i] = float_to_bfloat(y);
+			store_narrow(out16 + i, y, left);
 	}
 }
 
 void
 cuda_activate(float *out, bf16 *out16, const float *x, size_t n, enum activation act)
 {
-	LAUNCH(forward, elements(n), THREADS, 0, out, out16, x, n, act);
+	LAUNCH(forward, pieces(n), THREADS, 0, out, out16, x, n, act);
 }
 
 /* GELU: d/dx = Phi(x) + x phi(x) */
+static __device__ inline float
+slope(float x, enum activation act)
+{
+	return act == ACT_TANH ? 1 - x * x
+	                       : 0.5f * (1 + erff(x * 0.70710678f)) + x * 0.39894228f * expf(-0.5f * x * x);
+}
+
 __global__ static void
 backward(float *d, const float *x, size_t n, enum activation act)
 {
-	for (size_t i = first_element(); i < n; i += element_step())
-		d[i] *= act == ACT_TANH ? 1 - x[i] * x[i]
-		                        : 0.5f * (1 + erff(x[i] * 0.70710678f)) +
-		                                  x[i] * 0.39894228f * expf(-0.5f * x[i] * x[i]);
+	for (size_t i = COLUMNS * first_element(); i < n; i += COLUMNS * element_step()) {
+		const int left = (int)(n - i < COLUMNS ? n - i : COLUMNS);
+		float y[COLUMNS], g[COLUMNS];
+
+		load_columns(y, x + i, left);
+		load_columns(g, d + i, left);
+		for (int k = 0; k < COLUMNS; k++)
+			g[k] *= slope(y[k], act);
+		store_columns(d + i, g, left);
+	}
 }
 
 void
 cuda_activation_backward(const struct activation_backward *a)
 {
 	if (a->act != ACT_NONE)
-		LAUNCH(backward, elements(a->n), THREADS, 0, a->d, a->x, a->n, a->act);
+		LAUNCH(backward, pieces(a->n), THREADS, 0, a->d, a->x, a->n, a->act);
 }

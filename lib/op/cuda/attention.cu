@@ -21,8 +21,19 @@ make_room(struct attention_work *w)
 	if (w->bytes + RESERVED <= (size_t)most)
 		return 0;
 	w->bytes = (w->bytes + sizeof(double) - 1) / sizeof(double) * sizeof(double);
-	w->rooms = (char *)cuda_scratch(SCRATCH_ROOMS, (size_t)grid.x * grid.y * w->bytes);
+	w->rooms = (char *)cuda_scratch(SCRATCH_ROOMS, (size_t)grid.x * grid.y * grid.z * w->bytes);
 	return w->rooms ? 0 : -1;
+}
+
+/* Of a place. */
+static int
+most_rows(const struct rows *rows)
+{
+	int most = 0;
+
+	for (int b = 0; b < rows->n; b++)
+		most = rows->off[b + 1] - rows->off[b] > most ? rows->off[b + 1] - rows->off[b] : most;
+	return most;
 }
 
 int
@@ -33,11 +44,8 @@ attention_begin(struct attention_work *w, const struct attention *a, int backwar
 	*w = (struct attention_work){
 		.a = *a, .drop = drop_of(&a->drop), .scale = 1 / sqrtf((float)a->W), .backward = backward
 	};
-	for (int b = 0; b < a->keys.n; b++) {
-		const int keys = a->keys.off[b + 1] - a->keys.off[b];
-
-		w->keys_most = keys > w->keys_most ? keys : w->keys_most;
-	}
+	w->keys_most = most_rows(&a->keys);
+	w->turns = backward ? 1 : (most_rows(&a->queries) + QUERIES - 1) / QUERIES;
 	w->a.queries.off = cuda_mirror(a->queries.off, n);
 	w->a.keys.off = cuda_mirror(a->keys.off, n);
 	return w->a.queries.off && w->a.keys.off ? make_room(w) : -1;
@@ -65,7 +73,7 @@ copy_row(float *to, const float *from, int keys)
 		to[j] = from[j];
 }
 
-/* The queries from `first` on, whose scores are in room.x unless they come as probabilities. */
+/* The queries from `first` on, whose scores are in room.x unless they come as probabilities. A warp that has none does nothing. */
 static __device__ inline void
 rows_forward(const struct attention_work *w, const struct attention_part *p, const struct attention_room *room,
              int first, enum stage stage, float *matrix)
@@ -74,6 +82,8 @@ rows_forward(const struct attention_work *w, const struct attention_part *p, con
 	float *x = room->x + own_query() * p->Tk,
 	      *own = matrix && query < p->Tq ? matrix + (size_t)query * p->Tk : NULL;
 
+	if (first + own_query() / (WARP / GROUP) * (WARP / GROUP) >= p->Tq)
+		return;
 	if (stage == FROM_PROBABILITIES) {
 		for (int j = own_part(); j < p->Tk; j += GROUP)
 			x[j] = own ? own[j] : 0;
@@ -101,7 +111,7 @@ __launch_bounds__(THREADS, 4) forward(struct attention_work w, enum stage stage)
 	if (a->span.length)
 		span_mask(room.mask, room.moves, &a->span, a->H, p.place, p.head, p.Tk);
 	__syncthreads();
-	for (int first = 0; first < p.Tq; first += QUERIES) {
+	for (int first = (int)blockIdx.z * QUERIES; first < p.Tq; first += w.turns * QUERIES) {
 		const int rows = p.Tq - first < QUERIES ? p.Tq - first : QUERIES;
 		const size_t to = attention_at(&w, &p, p.q0 + first, a->out_stride);
 

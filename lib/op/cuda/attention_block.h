@@ -15,6 +15,7 @@ struct attention_work {
 	struct drop drop;
 	float scale;
 	int keys_most; /* of a place */
+	int turns;     /* blocks that share a place's queries, QUERIES in turn; backward has one */
 	int backward;
 	size_t bytes; /* of a block's room */
 	char *rooms;  /* of all blocks; NULL: in shared memory */
@@ -67,7 +68,7 @@ attention_place(struct attention_room *room, char *base, const struct attention_
 static __device__ inline void
 attention_enter(struct attention_room *room, const struct attention_work *w, double *shared)
 {
-	const size_t block = (size_t)blockIdx.y * gridDim.x + blockIdx.x;
+	const size_t block = ((size_t)blockIdx.z * gridDim.y + blockIdx.y) * gridDim.x + blockIdx.x;
 
 	*room = (struct attention_room){};
 	attention_place(room, w->rooms ? w->rooms + block * w->bytes : (char *)shared, w);
@@ -182,7 +183,7 @@ attention_drop(const struct attention_work *w, const struct attention_part *p, f
 /* The work for the kernels, on the host; -1 (and a fault) where it cannot be done. */
 int attention_begin(struct attention_work *w, const struct attention *a, int backward);
 
-/* A block a head and place: bytes of dynamic shared memory for it. */
+/* A block a head, place and turn: bytes of dynamic shared memory for it. */
 template <typename... P>
 static inline size_t
 attention_shared(void (*kernel)(P...), const struct attention_work *w)
@@ -197,7 +198,7 @@ attention_shared(void (*kernel)(P...), const struct attention_work *w)
 static inline dim3
 attention_grid(const struct attention_work *w)
 {
-	return dim3((unsigned)w->a.H, (unsigned)w->a.queries.n);
+	return dim3((unsigned)w->a.H, (unsigned)w->a.queries.n, (unsigned)w->turns);
 }
 
 #endif

@@ -24,21 +24,23 @@ average_rows(struct rows_of_average w)
 		return;
 	if (w.drop.any)
 		row = drop_row(&w.drop, w.off, w.places, r);
-	for (int c = COLUMNS * own_lane(); c < w.D; c += COLUMNS * WARP) {
-		float factor[COLUMNS];
+	for (int c = own_column(0, 0); c < w.D; c += COLUMNS * WARP) {
+		const size_t at = (size_t)r * w.D + c;
+		const int left = w.D - c;
+		float factor[COLUMNS], x[COLUMNS], other[COLUMNS];
 
+		load_columns(x, w.a + at, left);
+		load_columns(other, w.b ? w.b + at : NULL, w.b ? left : 0);
 		if (w.drop.any)
 			drop_factors(factor, &w.drop, row, c);
-		for (int k = 0; k < COLUMNS && c + k < w.D; k++) {
-			const size_t at = (size_t)r * w.D + c + k;
-			float x = (w.b ? w.a[at] + w.b[at] : w.a[at]) * w.factor;
-
+		for (int k = 0; k < COLUMNS; k++) {
+			x[k] = (x[k] + other[k]) * w.factor;
 			if (w.drop.any)
-				x *= factor[k];
-			w.out[at] = x;
-			if (w.out16)
-				w.out16[at] = float_to_bfloat(x);
+				x[k] *= factor[k];
 		}
+		store_columns(w.out + at, x, left);
+		if (w.out16)
+			store_narrow(w.out16 + at, x, left);
 	}
 }
 

@@ -4,10 +4,8 @@
 #ifndef VQA_OP_CUDA_DROPOUT_H
 #define VQA_OP_CUDA_DROPOUT_H
 
-#include "op/cuda/kernel.h"
+#include "op/cuda/columns.h"
 #include "sys/philox.h"
-
-constexpr int COLUMNS = 4; /* that a draw is for */
 
 struct drop {
 	uint64_t seed;

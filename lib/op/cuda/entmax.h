@@ -144,20 +144,20 @@ entmax_forward(struct entmax *w, float *x, int keys, double alpha, int known, st
 		entmax_newton(w, x, keys);
 	}
 	for (int j = own_part(); j < keys; j += GROUP) {
-		const double z = entmax_x(w, x[j]) - w->tau;
+		const double z = entmax_x(w, x[j]) - w->tau, low = entmax_low(z, w->e), p = z > 0 ? low * z : 0;
 
-		sum += z > 0 ? entmax_low(z, w->e) * z : 0;
-	}
-	w->inverse = w->finite ? 1 / sum_lanes(sum, GROUP) : NAN;
-	for (int j = own_part(); j < keys; j += GROUP) {
-		const double z = entmax_x(w, x[j]) - w->tau, low = entmax_low(z, w->e);
-		const double p = (z > 0 ? low * z : 0) * w->inverse;
-
+		sum += p;
 		x[j] = (float)p;
 		if (row.p) {
 			row.p[j] = p;
 			row.g[j] = w->finite ? low : NAN;
 		}
+	}
+	w->inverse = w->finite ? 1 / sum_lanes(sum, GROUP) : NAN;
+	for (int j = own_part(); j < keys; j += GROUP) {
+		if (row.p)
+			row.p[j] *= w->inverse;
+		x[j] = (float)(row.p ? row.p[j] : (double)x[j] * w->inverse);
 	}
 }
 

@@ -27,6 +27,7 @@ enum cuda_scratch {
 	SCRATCH_INPUT,
 	SCRATCH_GRADIENT,
 	SCRATCH_OUTPUT,
+	SCRATCH_BIAS,
 	SCRATCH_SUMS,
 	SCRATCH_ROOMS,
 	SCRATCHES
@@ -58,7 +59,7 @@ cuda_launch(const char *name, void (*kernel)(P...), dim3 grid, dim3 block, size_
 {
 	void *arguments[] = { &values... };
 
-	if (grid.x && grid.y)
+	if (grid.x && grid.y && grid.z)
 		cuda_check(cudaLaunchKernel(kernel, grid, block, arguments, bytes, cuda_stream), name);
 }
 

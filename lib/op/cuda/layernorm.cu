@@ -1,6 +1,6 @@
 /*
  * Layer norm (Ba, Kiros, Hinton 2016) of dropout(in) + residual; eps 1e-12 as BERT has it. A lane's columns are its own from the
- * first pass to the last, so that a row needs no memory but its output's.
+ * first pass to the last, so that nobody waits for another.
  */
 #include "op/cuda/dropout.h"
 
@@ -13,61 +13,105 @@ struct forward {
 	int N;
 };
 
+constexpr int TURN = AHEAD * WARP * COLUMNS; /* columns that a warp takes at once */
+constexpr int STAGED = 3072;                 /* columns of a row that waits in shared memory; a longer one does in its output */
+
+/* Floats of a row in shared memory: whole pieces. */
+static __host__ __device__ inline int
+staged(int D)
+{
+	return (D + COLUMNS - 1) / COLUMNS * COLUMNS;
+}
+
 /* x (D) = dropout(in) + residual; returns the lane's share of its sum. */
 static __device__ inline float
 take_row(const struct forward *w, float *x, size_t at, uint32_t drop_row)
 {
+	const int D = w->n.D;
 	float sum = 0;
 
-	for (int c = COLUMNS * own_lane(); c < w->n.D; c += COLUMNS * WARP) {
-		float factor[COLUMNS];
+	for (int first = 0; first < D; first += TURN) {
+		float in[AHEAD][COLUMNS], residual[AHEAD][COLUMNS];
 
-		if (w->drop.any)
-			drop_factors(factor, &w->drop, drop_row, c);
-		for (int k = 0; k < COLUMNS && c + k < w->n.D; k++) {
-			float y = w->n.in[at + c + k];
+		load_ahead(in, w->n.in + at, first, D);
+		load_ahead(residual, w->n.residual ? w->n.residual + at : NULL, first, D);
+		for (int i = 0; i < AHEAD; i++) {
+			const int c = own_column(first, i);
+			float factor[COLUMNS];
 
+			if (c >= D)
+				continue;
 			if (w->drop.any)
-				y *= factor[k];
-			if (w->n.residual)
-				y += w->n.residual[at + c + k];
-			x[c + k] = y;
-			sum += y;
+				drop_factors(factor, &w->drop, drop_row, c);
+			for (int k = 0; k < COLUMNS; k++) {
+				in[i][k] = (w->drop.any ? in[i][k] * factor[k] : in[i][k]) + residual[i][k];
+				sum += in[i][k];
+			}
+			store_columns(x + c, in[i], D - c);
 		}
 	}
 	return sum;
 }
 
-__global__ static void
-forward_rows(struct forward w)
+/* x -= mean; returns the lane's share of the sum of its squares. */
+static __device__ inline float
+center_row(float *x, int D, float mean)
 {
+	float sum = 0;
+
+	for (int c = own_column(0, 0); c < D; c += WARP * COLUMNS)
+		for (int k = 0; k < COLUMNS && c + k < D; k++) {
+			x[c + k] -= mean;
+			sum += x[c + k] * x[c + k];
+		}
+	return sum;
+}
+
+static __device__ inline void
+scale_row(const struct forward *w, const float *x, size_t at, float rstd)
+{
+	const int D = w->n.D;
+
+	for (int first = 0; first < D; first += TURN) {
+		float gain[AHEAD][COLUMNS], bias[AHEAD][COLUMNS];
+
+		load_ahead(gain, w->n.gain, first, D);
+		load_ahead(bias, w->n.bias, first, D);
+		for (int i = 0; i < AHEAD && own_column(first, i) < D; i++) {
+			const int c = own_column(first, i);
+			float y[COLUMNS];
+
+			load_columns(y, x + c, D - c);
+			for (int k = 0; k < COLUMNS; k++)
+				y[k] *= rstd;
+			if (w->n.xhat)
+				store_columns(w->n.xhat + at + c, y, D - c);
+			for (int k = 0; k < COLUMNS; k++)
+				y[k] = y[k] * gain[i][k] + bias[i][k];
+			store_columns(w->n.out + at + c, y, D - c);
+			if (w->n.out16)
+				store_narrow(w->n.out16 + at + c, y, D - c);
+		}
+	}
+}
+
+__global__ static void
+__launch_bounds__(THREADS, 4) forward_rows(struct forward w)
+{
+	DYNAMIC_SHARED(float4, shared);
 	const int r = own_row(), D = w.n.D;
 	const size_t at = (size_t)r * D;
-	float *out, *x, mean, square = 0, rstd;
+	float *x, mean, rstd;
 
 	if (r >= w.N)
 		return;
-	out = w.n.out + at;
-	x = w.n.xhat ? w.n.xhat + at : out;
+	x = D <= STAGED ? (float *)shared + threadIdx.x / WARP * staged(D) : w.n.out + at;
 	mean = sum_lanes(take_row(&w, x, at, w.drop.any ? drop_row(&w.drop, w.off, w.n.rows.n, r) : 0), WARP) /
 	       (float)D;
-	for (int c = COLUMNS * own_lane(); c < D; c += COLUMNS * WARP)
-		for (int k = 0; k < COLUMNS && c + k < D; k++) {
-			x[c + k] -= mean;
-			square += x[c + k] * x[c + k];
-		}
-	rstd = 1 / sqrtf(sum_lanes(square, WARP) / (float)D + EPS);
+	rstd = 1 / sqrtf(sum_lanes(center_row(x, D, mean), WARP) / (float)D + EPS);
 	if (w.n.rstd && own_lane() == 0)
 		w.n.rstd[r] = rstd;
-	for (int c = COLUMNS * own_lane(); c < D; c += COLUMNS * WARP)
-		for (int k = 0; k < COLUMNS && c + k < D; k++) {
-			const float xhat = x[c + k] * rstd, y = xhat * w.n.gain[c + k] + w.n.bias[c + k];
-
-			x[c + k] = xhat;
-			out[c + k] = y;
-			if (w.n.out16)
-				w.n.out16[at + c + k] = float_to_bfloat(y);
-		}
+	scale_row(&w, x, at, rstd);
 }
 
 void
@@ -77,9 +121,10 @@ cuda_layernorm(const struct layernorm *n)
 		             .off = cuda_mirror(n->rows.off, (size_t)n->rows.n + 1),
 		             .drop = drop_of(&n->drop),
 		             .N = rows_total(&n->rows) };
+	const size_t room = n->D <= STAGED ? WARPS * (size_t)staged(n->D) * sizeof(float) : 0;
 
 	if (w.off)
-		LAUNCH(forward_rows, by_rows(w.N), THREADS, 0, w);
+		LAUNCH(forward_rows, by_rows(w.N), THREADS, room, w);
 }
 
 struct backward {
@@ -89,41 +134,73 @@ struct backward {
 	int N;
 };
 
-/* dx = rstd (g - mean(g) - xhat mean(g xhat)), g = dout gain. din may be dout. */
+/* The lane's shares of the sums of g = dout gain and of g xhat. */
+static __device__ inline void
+sum_row(const struct backward *w, size_t at, float *sum, float *dot)
+{
+	for (int first = 0; first < w->n.D; first += TURN) {
+		float g[AHEAD][COLUMNS], gain[AHEAD][COLUMNS], xhat[AHEAD][COLUMNS];
+
+		load_ahead(g, w->n.dout + at, first, w->n.D);
+		load_ahead(gain, w->n.gain, first, w->n.D);
+		load_ahead(xhat, w->n.xhat + at, first, w->n.D);
+		for (int i = 0; i < AHEAD; i++)
+			for (int k = 0; k < COLUMNS; k++) {
+				const float each = g[i][k] * gain[i][k];
+
+				*sum += each;
+				*dot += each * xhat[i][k];
+			}
+	}
+}
+
+/* dx = rstd (g - mean(g) - xhat mean(g xhat)), g = dout gain, of a piece; what is in g becomes it. */
+static __device__ inline void
+piece_backward(const struct backward *w, size_t at, int c, float g[COLUMNS], uint32_t row)
+{
+	const int left = w->n.D - c;
+	float factor[COLUMNS], residual[COLUMNS];
+
+	if (w->n.dresidual) {
+		load_columns(residual, w->n.dresidual + at + c, w->n.add_residual ? left : 0);
+		for (int k = 0; k < COLUMNS; k++)
+			residual[k] += g[k];
+		store_columns(w->n.dresidual + at + c, residual, left);
+	}
+	if (w->drop.any) {
+		drop_factors(factor, &w->drop, row, c);
+		for (int k = 0; k < COLUMNS; k++)
+			g[k] *= factor[k];
+	}
+	store_columns(w->n.din + at + c, g, left);
+}
+
+/* din may be dout. */
 __global__ static void
-backward_rows(struct backward w)
+__launch_bounds__(THREADS, 4) backward_rows(struct backward w)
 {
 	const int r = own_row(), D = w.n.D;
 	const size_t at = (size_t)r * D;
-	const float *dout = w.n.dout + at, *xhat = w.n.xhat + at;
 	float sum = 0, dot = 0, rstd;
 	uint32_t row;
 
 	if (r >= w.N)
 		return;
 	row = w.drop.any ? drop_row(&w.drop, w.off, w.n.rows.n, r) : 0;
-	for (int c = COLUMNS * own_lane(); c < D; c += COLUMNS * WARP)
-		for (int k = 0; k < COLUMNS && c + k < D; k++) {
-			const float g = dout[c + k] * w.n.gain[c + k];
-
-			sum += g;
-			dot += g * xhat[c + k];
-		}
+	sum_row(&w, at, &sum, &dot);
 	sum = sum_lanes(sum, WARP) / (float)D;
 	dot = sum_lanes(dot, WARP) / (float)D;
 	rstd = w.n.rstd[r];
-	for (int c = COLUMNS * own_lane(); c < D; c += COLUMNS * WARP) {
-		float factor[COLUMNS];
+	for (int first = 0; first < D; first += TURN) {
+		float g[AHEAD][COLUMNS], gain[AHEAD][COLUMNS], xhat[AHEAD][COLUMNS];
 
-		if (w.drop.any)
-			drop_factors(factor, &w.drop, row, c);
-		for (int k = 0; k < COLUMNS && c + k < D; k++) {
-			const float dx = rstd * (dout[c + k] * w.n.gain[c + k] - sum - xhat[c + k] * dot);
-			float *residual = w.n.dresidual ? w.n.dresidual + at + c + k : NULL;
-
-			if (residual)
-				*residual = w.n.add_residual ? *residual + dx : dx;
-			w.n.din[at + c + k] = w.drop.any ? dx * factor[k] : dx;
+		load_ahead(g, w.n.dout + at, first, D);
+		load_ahead(gain, w.n.gain, first, D);
+		load_ahead(xhat, w.n.xhat + at, first, D);
+		for (int i = 0; i < AHEAD && own_column(first, i) < D; i++) {
+			for (int k = 0; k < COLUMNS; k++)
+				g[i][k] = rstd * (g[i][k] * gain[i][k] - sum - xhat[i][k] * dot);
+			piece_backward(&w, at, own_column(first, i), g[i], row);
 		}
 	}
 }

@@ -175,9 +175,25 @@ alignment_of(const struct product *p)
 	return (uint32_t)(all & -all);
 }
 
+/* Tensor cores' epilogues read a bias in vectors of 16 bytes (seen on an H200; not documented): one that begins elsewhere is copied. */
+static const float *
+bias_of(const struct product *p)
+{
+	constexpr uintptr_t VECTOR = 16;
+	float *copy;
+
+	if (!p->bias || (uintptr_t)p->bias % VECTOR == 0)
+		return p->bias;
+	copy = (float *)cuda_scratch(SCRATCH_BIAS, (size_t)p->N * sizeof *copy);
+	if (copy)
+		cuda_copy(copy, p->bias, (size_t)p->N * sizeof *copy);
+	return copy;
+}
+
 void
 cuda_matmul(const struct product *p)
 {
+	const float *bias = bias_of(p);
 	const struct shape shape = { .M = p->M,
 		                     .N = p->N,
 		                     .K = p->K,
@@ -190,7 +206,7 @@ cuda_matmul(const struct product *p)
 	const float one = 1, beta = p->add ? 1 : 0;
 	struct way *w = open_library() ? NULL : way_of(&shape);
 
-	if (!w || (p->bias && set(w->product, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &p->bias, sizeof p->bias)))
+	if (!w || (p->bias && (!bias || set(w->product, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &bias, sizeof bias))))
 		return;
 	check(cublasLtMatmul(here.handle, w->product, &one, p->b.at, w->left, p->a.at, w->right, &beta, p->c, w->out,
 	                     p->c, w->out, &w->algorithm, here.workspace, WORKSPACE, cuda_stream),

@@ -1,17 +1,22 @@
 /*
  * float32 rounded to bf16.
  */
-#include "op/cuda/kernel.h"
+#include "op/cuda/columns.h"
 
 __global__ static void
 narrow(bf16 *out, const float *x, size_t n)
 {
-	for (size_t i = first_element(); i < n; i += element_step())
-		out[i] = float_to_bfloat(x[i]);
+	for (size_t i = COLUMNS * first_element(); i < n; i += COLUMNS * element_step()) {
+		const int left = (int)(n - i < COLUMNS ? n - i : COLUMNS);
+		float y[COLUMNS];
+
+		load_columns(y, x + i, left);
+		store_narrow(out + i, y, left);
+	}
 }
 
 void
 cuda_narrow(bf16 *out, const float *x, size_t n)
 {
-	LAUNCH(narrow, elements(n), THREADS, 0, out, x, n);
+	LAUNCH(narrow, pieces(n), THREADS, 0, out, x, n);
 }
