@@ -176,6 +176,8 @@ main(int argc, char **argv)
 	    (train && (rec_next(&in, &err) < 0 || header_read_shard(&in, &shard, &err) ||
 	               feed_recover(argv[operand], &shard, &resumed, &err))))
 		die(&err);
+	if (!train)
+		backend_alone();
 	op = backend_open(device, &err);
 	if (!op || checkpoint_open(&ckpt, argv[operand], &err) || (!train && rec_next(&in, &err) < 0) ||
 	    collect_check_header(&in, &ckpt.config, ckpt.path, &err))

@@ -353,6 +353,8 @@ op_on_host(const struct op *op)
  * sleep instead of spinning. VQA_CUDA in the environment names another file in place of libvqa-cuda.so.
  */
 const struct op *backend_open(const char *device, struct err *err);
+/* Before that: no other program computes at the same time, so threads may wait awake for longer. */
+void backend_alone(void);
 /* What was opened, in a word that opens the same again: "cpu", "cuda:0". */
 const char *backend_device(void);
 
