@@ -107,6 +107,32 @@ train() {
 	done
 }
 
+# sparse DEVICE: pipelines/train-sparse into snap.DEVICE, on four images and eight questions.
+sparse() (
+	[ "$1" = cuda ] || export VQA_CUDA=./none.so
+	SNAP=$PWD/snap.$1 DATA=few EPOCHS=2 BATCH=4 MODEL='-L 1,1,1 -H 32 -n 4 -F 64' pipelines/train-sparse >"said.$1"
+)
+
+@test "train-sparse from the data to the score, its four programs on the device" {
+	[ -z "${VQA_SANITIZED:-}" ] || skip 'trainings of pipelines run in the release build'
+	mkdir -p data/few
+	cp -r "$ROOT/pipelines" .
+	ln -s "$BIN" bin
+	for list in train valid test; do
+		cp questions.json "data/few/$list.json"
+		cp labels.json "data/few/$list-labels.json"
+		cp features.lmdb "data/few/$list.lmdb"
+	done
+	cp answers.json data/few
+	touch data/few/whole
+	sparse cpu
+	sparse cuda
+	near 1e-3 <(cut -f 2-6 snap.cpu/sparse/log.tsv | tail -n +2) <(cut -f 2-6 snap.cuda/sparse/log.tsv | tail -n +2)
+	[ "$(tail -n +2 snap.cuda/sparse/log.tsv | wc -l)" = 4 ]
+	jq -e 'length == 8' snap.cuda/sparse/test_predict.json
+	diff <(sed 's/snap.cpu/snap.cuda/' said.cpu) said.cuda
+}
+
 @test "the host touches no memory of the device" {
 	[ -z "${VQA_TEST_DEVICE:-}" ] || skip 'a card would not tell'
 	[ -z "${VQA_SANITIZED:-}" ] || skip 'the release build shows it'

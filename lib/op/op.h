@@ -333,7 +333,8 @@ struct op {
 	void (*add)(float *y, const float *x, size_t n);     /* y added x */
 	void (*narrow)(bf16 *out, const float *x, size_t n); /* out written = x's twin */
 
-	double (*sumsq)(const float *x, size_t n); /* host double; not finite if any element is not */
+	/* sums[i] (HOST) = the sum of the squares of x[i] (n[i]), not finite if any element is not. A device is waited for once, for all. */
+	void (*sumsq)(double *sums, const float *const *x, const size_t *n, int count);
 	void (*lamb)(const struct lamb *);
 	void (*adamw)(const struct adamw *);
 	void (*lookahead)(const struct lookahead *);

@@ -23,7 +23,9 @@ optimizer_open(struct optimizer *o, const struct optimizer_settings *set, const 
 	o->m = calloc(n, sizeof *o->m);
 	o->v = calloc(n, sizeof *o->v);
 	o->slow = calloc(n, sizeof *o->slow);
-	if (o->m && o->v && o->slow)
+	o->counts = calloc(n, sizeof *o->counts);
+	o->sums = calloc(n, sizeof *o->sums);
+	if (o->m && o->v && o->slow && o->counts && o->sums)
 		return 0;
 	optimizer_close(o);
 	return err_set(err, "out of memory for the optimizer");
@@ -40,7 +42,11 @@ optimizer_close(struct optimizer *o)
 				o->op->free(all[k][i]);
 		free(all[k]);
 	}
+	free(o->counts);
+	free(o->sums);
 	o->m = o->v = o->slow = NULL;
+	o->counts = NULL;
+	o->sums = NULL;
 }
 
 int
@@ -83,12 +89,13 @@ optimizer_norm(const struct optimizer *o, float *const *gradients, const uint8_t
 	double sum = 0;
 
 	*worst = -1;
+	for (int i = 0; i < o->params->n; i++)
+		o->counts[i] = flags[i] == GRADIENT_SET ? o->params->list[i].n : 0;
+	o->op->sumsq(o->sums, (const float *const *)gradients, o->counts, o->params->n);
 	for (int i = 0; i < o->params->n; i++) {
-		double part = flags[i] == GRADIENT_SET ? o->op->sumsq(gradients[i], o->params->list[i].n) : 0;
-
-		if (!isfinite(part) && *worst < 0)
+		if (!isfinite(o->sums[i]) && *worst < 0)
 			*worst = i;
-		sum += part;
+		sum += o->sums[i];
 	}
 	return sqrt(sum);
 }

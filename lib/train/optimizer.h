@@ -31,6 +31,8 @@ struct optimizer {
 	const struct op *op;
 	float **m, **v; /* (params.n): moments; NULL for a parameter that never had a gradient */
 	float **slow;   /* (params.n): Lookahead's; NULL before its first sync */
+	size_t *counts; /* (params.n), with sums: what optimizer_norm() asks for */
+	double *sums;
 };
 
 int optimizer_open(struct optimizer *o, const struct optimizer_settings *set, const struct params *params,

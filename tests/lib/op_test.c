@@ -549,7 +549,7 @@ test_optimizer(void **state)
 	for (size_t t = 0; t < sizeof sizes / sizeof *sizes; t++) {
 		size_t n = sizes[t];
 		float *p = values(n, 1), *g = values(n, 2), *m = values(n, 3), *v = values(n, 4), *slow = values(n, 5);
-		double *P = widen(p, n), *M, *V, *S = widen(slow, n), pp = 0, uu = 0, gg = 0, trust, rate;
+		double *P = widen(p, n), *M, *V, *S = widen(slow, n), pp = 0, uu = 0, gg = 0, trust, rate, sums[3];
 
 		for (size_t i = 0; i < n; i++) {
 			v[i] *= v[i];
@@ -557,7 +557,10 @@ test_optimizer(void **state)
 		}
 		M = widen(m, n);
 		V = widen(v, n);
-		assert_float_equal(op->sumsq(g, n) / gg, 1, 1e-12);
+		op->sumsq(sums, (const float *[]){ g, p, g }, (size_t[]){ n, 0, 1 }, 3);
+		assert_float_equal(sums[0] / gg, 1, 1e-12);
+		assert_true(sums[1] == 0);
+		assert_float_equal(sums[2], (double)g[0] * (double)g[0], 1e-12);
 		for (size_t i = 0; i < n; i++) {
 			double u;
 
@@ -592,7 +595,8 @@ test_optimizer(void **state)
 		op->clamp(p, n, -0.5f, 0.25f);
 		same("clamp", p, P, n, FORWARD);
 		g[n / 2] = NAN;
-		assert_false(isfinite(op->sumsq(g, n)));
+		op->sumsq(sums, (const float *[]){ slow, g }, (size_t[]){ n, n }, 2);
+		assert_true(isfinite(sums[0]) && !isfinite(sums[1]));
 		free(p), free(g), free(m), free(v), free(slow), free(P), free(M), free(V), free(S);
 	}
 }

@@ -311,15 +311,17 @@ shuttle_narrow(bf16 *out, const float *x, size_t n)
 	bring_back();
 }
 
-static inline double
-shuttle_sumsq(const float *x, size_t n)
+static inline void
+shuttle_sumsq(double *sums, const float *const *x, const size_t *n, int count)
 {
-	double sum;
+	const float *there[CARGO_MOST];
 
-	READS(x, n);
-	sum = device->sumsq(x, n);
+	for (int i = 0; i < count; i++) {
+		there[i] = x[i];
+		READS(there[i], n[i]);
+	}
+	device->sumsq(sums, there, n, count);
 	bring_back();
-	return sum;
 }
 
 static inline void

@@ -40,7 +40,7 @@ void cpu_gather(const struct gather *);
 void cpu_gather_backward(const struct gather_backward *);
 void cpu_add(float *y, const float *x, size_t n);
 void cpu_narrow(bf16 *out, const float *x, size_t n);
-double cpu_sumsq(const float *x, size_t n);
+void cpu_sumsq(double *sums, const float *const *x, const size_t *n, int count);
 void cpu_lamb(const struct lamb *);
 void cpu_adamw(const struct adamw *);
 void cpu_lookahead(const struct lookahead *);

@@ -21,11 +21,11 @@ block(const float *x, size_t n)
 	return sum;
 }
 
-double
-cpu_sumsq(const float *x, size_t n)
+static double
+sum(const float *x, size_t n)
 {
 	size_t blocks = (n + BLOCK - 1) / BLOCK;
-	double sum = 0;
+	double all = 0;
 
 	for (size_t first = 0; first < blocks; first += BATCH) {
 		double part[BATCH];
@@ -38,7 +38,14 @@ cpu_sumsq(const float *x, size_t n)
 			part[b] = block(x + from, n - from < BLOCK ? n - from : BLOCK);
 		}
 		for (size_t b = 0; b < count; b++)
-			sum += part[b];
+			all += part[b];
 	}
-	return sum;
+	return all;
+}
+
+void
+cpu_sumsq(double *sums, const float *const *x, const size_t *n, int count)
+{
+	for (int i = 0; i < count; i++)
+		sums[i] = sum(x[i], n[i]);
 }

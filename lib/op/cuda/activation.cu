@@ -38,8 +38,7 @@ cuda_activate(float *out, bf16 *out16, const float *x, size_t n, enum activation
 static __device__ inline float
 slope(float x, enum activation act)
 {
-	return act == ACT_TANH ? 1 - x * x
-	                       : 0.5f * (1 + erff(x * 0.70710678f)) + x * 0.39894228f * expf(-0.5f * x * x);
+	return act == ACT_TANH ? 1 - x * x : 0.5f * (1 + erff(x * 0.70710678f)) + x * 0.39894228f * expf(-0.5f * x * x);
 }
 
 __global__ static void

@@ -29,7 +29,7 @@ void cuda_gather(const struct gather *);
 void cuda_gather_backward(const struct gather_backward *);
 void cuda_add(float *y, const float *x, size_t n);
 void cuda_narrow(bf16 *out, const float *x, size_t n);
-double cuda_sumsq(const float *x, size_t n);
+void cuda_sumsq(double *sums, const float *const *x, const size_t *n, int count);
 void cuda_lamb(const struct lamb *);
 void cuda_adamw(const struct adamw *);
 void cuda_lookahead(const struct lookahead *);

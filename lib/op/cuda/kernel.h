@@ -121,6 +121,23 @@ max_lanes(float x, int width)
 	return x;
 }
 
+/* The sum over a block of THREADS, in one order; each thread gets it. */
+static __device__ inline double
+sum_block(double x)
+{
+	__shared__ double part[WARPS];
+
+	x = sum_lanes(x, WARP);
+	if (own_lane() == 0)
+		part[threadIdx.x / WARP] = x;
+	__syncthreads();
+	x = 0;
+	for (int i = 0; i < WARPS; i++)
+		x += part[i];
+	__syncthreads();
+	return x;
+}
+
 /* The place that row r is in. off (n + 1): offsets; a place may be empty. */
 static __device__ inline int
 place_of(const int *off, int n, int r)

@@ -22,25 +22,6 @@ update(float m, float v, float p, float eps, float decay)
 	return m / (sqrtf(v) + eps) + decay * p;
 }
 
-/* Thread 0 of a block gets the sums over its threads, in one order. */
-static __device__ inline struct norms
-sum_block(struct norms x)
-{
-	__shared__ struct norms part[WARPS];
-
-	x.p = sum_lanes(x.p, WARP);
-	x.u = sum_lanes(x.u, WARP);
-	if (own_lane() == 0)
-		part[threadIdx.x / WARP] = x;
-	__syncthreads();
-	x = (struct norms){ 0, 0 };
-	for (int i = 0; i < WARPS; i++) {
-		x.p += part[i].p;
-		x.u += part[i].u;
-	}
-	return x;
-}
-
 __global__ static void
 moments(struct norms *part, float *m, float *v, const float *param, const float *grad, size_t n, struct factors f)
 {
@@ -56,7 +37,8 @@ moments(struct norms *part, float *m, float *v, const float *param, const float 
 		sum.p += (double)p * (double)p;
 		sum.u += (double)u * (double)u;
 	}
-	sum = sum_block(sum);
+	sum.p = sum_block(sum.p);
+	sum.u = sum_block(sum.u);
 	if (threadIdx.x == 0)
 		part[blockIdx.x] = sum;
 }
@@ -72,9 +54,8 @@ trust(float *rate, const struct norms *part, int blocks, struct factors f)
 		sum.p += part[i].p;
 		sum.u += part[i].u;
 	}
-	sum = sum_block(sum);
-	p = fmin(sqrt(sum.p), 10.0);
-	u = sqrt(sum.u);
+	p = fmin(sqrt(sum_block(sum.p)), 10.0);
+	u = sqrt(sum_block(sum.u));
 	ratio = fmax(p == 0 || u == 0 ? 1 : p / u, f.min_trust);
 	if (threadIdx.x == 0)
 		*rate = (float)(f.lr * ratio);

@@ -14,7 +14,7 @@ struct forward {
 };
 
 constexpr int TURN = AHEAD * WARP * COLUMNS; /* columns that a warp takes at once */
-constexpr int STAGED = 3072;                 /* columns of a row that waits in shared memory; a longer one does in its output */
+constexpr int STAGED = 3072; /* columns of a row that waits in shared memory; a longer one does in its output */
 
 /* Floats of a row in shared memory: whole pieces. */
 static __host__ __device__ inline int

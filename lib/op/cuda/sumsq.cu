@@ -5,23 +5,6 @@
 
 constexpr int MOST = 1 << 10; /* partial sums, of a block of threads each */
 
-/* Thread 0 of a block of THREADS gets the sum over its threads, in one order. */
-static __device__ inline double
-sum_block(double x)
-{
-	__shared__ double part[WARPS];
-
-	x = sum_lanes(x, WARP);
-	if (own_lane() == 0)
-		part[threadIdx.x / WARP] = x;
-	__syncthreads();
-	x = 0;
-	for (int i = 0; i < WARPS; i++)
-		x += part[i];
-	__syncthreads();
-	return x;
-}
-
 __global__ static void
 squares(double *part, const float *x, size_t n)
 {
@@ -34,9 +17,9 @@ squares(double *part, const float *x, size_t n)
 		part[blockIdx.x] = sum;
 }
 
-/* part[n] = the sum of part[0] … part[n-1] */
+/* *out = the sum of part (n) */
 __global__ static void
-total(double *part, int n)
+total(double *out, const double *part, int n)
 {
 	double sum = 0;
 
@@ -44,19 +27,27 @@ total(double *part, int n)
 		sum += part[i];
 	sum = sum_block(sum);
 	if (threadIdx.x == 0)
-		part[n] = sum;
+		*out = sum;
 }
 
-double
-cuda_sumsq(const float *x, size_t n)
+void
+cuda_sumsq(double *sums, const float *const *x, const size_t *n, int count)
 {
-	double *part = (double *)cuda_scratch(SCRATCH_SUMS, (MOST + 1) * sizeof *part), out = NAN;
-	unsigned blocks = elements(n).x < MOST ? elements(n).x : MOST;
+	const size_t bytes = (size_t)count * sizeof(double);
+	double *part = (double *)cuda_scratch(SCRATCH_SUMS, MOST * sizeof *part + bytes);
 
-	if (!part || !n)
-		return n ? NAN : 0;
-	LAUNCH(squares, dim3(blocks), THREADS, 0, part, x, n);
-	LAUNCH(total, dim3(1), THREADS, 0, part, (int)blocks);
-	cuda_get(&out, part + blocks, sizeof out);
-	return out;
+	for (int i = 0; i < count && !part; i++)
+		sums[i] = NAN;
+	if (!part)
+		return;
+	cuda_zero(part + MOST, bytes);
+	for (int i = 0; i < count; i++) {
+		const unsigned blocks = elements(n[i]).x < MOST ? elements(n[i]).x : MOST;
+
+		if (!n[i])
+			continue;
+		LAUNCH(squares, dim3(blocks), THREADS, 0, part, x[i], n[i]);
+		LAUNCH(total, dim3(1), THREADS, 0, part + MOST + i, part, (int)blocks);
+	}
+	cuda_get(sums, part + MOST, bytes);
 }
