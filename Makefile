@@ -196,7 +196,7 @@ check: deps
 test-programs: $(UNIT_TESTS) $(REPLAYS) $(EMU_TESTS)
 
 # What is in CUDA runs once more over it: on tests/emu, or on a card.
-OPS_ON_CUDA = $(BUILD)/tests/op_test $(BUILD)/tests/attention_test
+OPS_ON_CUDA = $(BUILD)/tests/op_test $(BUILD)/tests/attention_test $(BUILD)/tests/nccl_test
 ON_CUDA = $(OPS_ON_CUDA) tests/golden.bats
 
 check-built:

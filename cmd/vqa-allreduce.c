@@ -1,12 +1,14 @@
 /*
  * vqa-allreduce: the mean of the gradients over the ranks of an MPI job, between vqa-backward and vqa-step.
  *
- * A chunk of gradients is cut into a part a rank. Each rank gets its own part of all others, sums in the ranks' order, and sends the
- * mean to all: 2 (N-1)/N of the gradients out and in at each of N ranks, and all ranks have the same bits, since each value was
- * summed once. While a chunk is summed, others are on their way.
+ * With --nccl the backend takes it, from device to device, and MPI carries all else. Without, a chunk of gradients is cut into a
+ * part a rank. Each rank gets its own part of all others, sums in the ranks' order, and sends the mean to all: 2 (N-1)/N of the
+ * gradients out and in at each of N ranks, and all ranks have the same bits, since each value was summed once. While a chunk is
+ * summed, others are on their way.
  *
  * MPI's own ways to wait keep a processor busy; here it is asked, and slept in between.
  */
+#include <fcntl.h>
 #include <mpi.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -24,7 +26,12 @@
 /* Values of a chunk; naps in ns: the first, the longest for data under way, the longest for ranks that still compute. */
 enum { CHUNK = 1 << 22, NAP = 10000, NAP_DATA = 40000, NAP_RANKS = 1000000, GRACE = 10 };
 
-static const struct opt opts[] = { { 0 } };
+static int nccl;
+
+static const struct opt opts[] = {
+	{ 0, "nccl", OPT_FLAG, &nccl, NULL, "take the mean from GPU to GPU, by NCCL; each rank has one of its own" },
+	{ 0 },
+};
 
 static const struct program program = {
 	"vqa-allreduce", "", "take the mean of gradients over the ranks of an MPI job", opts, 0, 0,
@@ -45,12 +52,14 @@ struct work {
 	struct member member;
 	struct run_state run;
 	struct shard shard;
+	int out_fd; /* the stream's */
 	int rank, ranks;
 	struct rank_report *reports; /* (ranks) */
-	float **tensors;             /* (params.n) on the host: gradients, or weights */
+	float **tensors;             /* (params.n) on the host: stretches of gradients, or weights */
 	uint8_t *merged;             /* (params.n) flags */
 	struct stretch *stretches;   /* (params.n) */
 	int next, count;             /* stretches that are done, that there are */
+	size_t begun;                /* values of the next one that are on their way */
 	struct exchange exchanges[2];
 	int64_t batches;
 };
@@ -92,10 +101,12 @@ attach(struct work *w, const struct rec_in *in, struct err *err)
 
 	if (header_read_text(in, "socket", socket, sizeof socket, err) ||
 	    header_read_text(in, "key", key, sizeof key, err) || header_read_run(in, &w->run, err) ||
-	    header_read_shard(in, &w->shard, err) || watch_reader(STDOUT_FILENO, end_all, err) ||
+	    header_read_shard(in, &w->shard, err) || watch_reader(w->out_fd, end_all, err) ||
 	    member_join(&w->member, &w->share, socket, key, "vqa-allreduce", 0, end_all, err))
 		return -1;
 	op = backend_open(share_device(&w->share), err);
+	if (op && nccl && op_on_host(op))
+		return err_set(err, "--nccl: vqa-forward computes on the processor, expected a GPU (-D cuda:N)");
 	return op ? share_use(&w->share, op, err) : -1;
 }
 
@@ -134,6 +145,21 @@ make_room(struct work *w)
 	}
 }
 
+/* The ranks' devices find each other. */
+static int
+join_devices(const struct work *w, struct err *err)
+{
+	const struct op *op = w->share.op;
+	struct meeting meeting = { 0 };
+	MPI_Request request;
+
+	if (!w->rank && op->ranks_meet(&meeting, err))
+		return -1;
+	MPI_Ibcast(&meeting, sizeof meeting, MPI_BYTE, 0, MPI_COMM_WORLD, &request);
+	wait_for(&request, NAP_RANKS);
+	return op->ranks_join(&meeting, w->rank, w->ranks, err);
+}
+
 /* All ranks' headers against the first's. */
 static int
 join_ranks(struct work *w, struct err *err)
@@ -151,26 +177,31 @@ join_ranks(struct work *w, struct err *err)
 	if (w->ranks == 1)
 		return 0;
 	make_room(w);
-	rank_facts(&ours, &w->run, &w->shard, &w->share.plan);
+	rank_facts(&ours, &w->run, &w->shard, &w->share.plan, nccl);
 	first = ours;
 	MPI_Ibcast(&first, sizeof first, MPI_BYTE, 0, MPI_COMM_WORLD, &request);
 	wait_for(&request, NAP_RANKS);
-	return rank_facts_check(&ours, &first, w->rank, err);
+	if (rank_facts_check(&ours, &first, w->rank, err))
+		return -1;
+	return nccl ? join_devices(w, err) : 0;
 }
 
 /* Send each rank its part of the next chunk, and take this rank's from all. 0: there is none. */
 static int
 begin_chunk(struct work *w, struct exchange *x)
 {
-	struct stretch *s = &w->stretches[w->next];
+	size_t left;
 
 	if (w->next == w->count)
 		return 0;
-	x->at = s->at;
-	x->n = s->n < CHUNK ? s->n : CHUNK;
-	s->at += x->n;
-	s->n -= x->n;
-	w->next += !s->n;
+	left = w->stretches[w->next].n - w->begun;
+	x->at = w->tensors[w->next] + w->begun;
+	x->n = left < CHUNK ? left : CHUNK;
+	w->begun += x->n;
+	if (x->n == left) {
+		w->next++;
+		w->begun = 0;
+	}
 	for (int i = 0; i < w->ranks; i++) {
 		x->part_at[i] = (int)part_begin(x->n, i, w->ranks);
 		x->part_n[i] = (int)part_begin(x->n, i + 1, w->ranks) - x->part_at[i];
@@ -196,21 +227,16 @@ spread_chunk(const struct work *w, struct exchange *x)
 	                &x->request);
 }
 
-/* Gradients and flags in the shared memory become those of the whole batch. */
-static int
-merge_gradients(struct work *w, struct err *err)
+/* The mean of all stretches by MPI, in host memory. */
+static void
+exchange_stretches(struct work *w)
 {
 	struct exchange *now = &w->exchanges[0], *next = &w->exchanges[1];
-	MPI_Request request;
 	int more;
 
-	memcpy(w->merged, w->share.flags, (size_t)w->share.params.n);
-	MPI_Iallreduce(MPI_IN_PLACE, w->merged, w->share.params.n, MPI_UNSIGNED_CHAR, MPI_MAX, MPI_COMM_WORLD,
-	               &request);
-	wait_for(&request, NAP_DATA);
+	for (int i = 0; i < w->count; i++)
+		w->tensors[i] = share_get(&w->share, w->stretches[i].at, w->stretches[i].n);
 	w->next = 0;
-	share_fetch(&w->share, w->share.gradients, w->tensors);
-	w->count = gradients_to_sum(w->stretches, w->tensors, &w->share, w->merged);
 	for (more = begin_chunk(w, now); more;) {
 		struct exchange *done = now;
 
@@ -222,7 +248,28 @@ merge_gradients(struct work *w, struct err *err)
 		next = done;
 	}
 	wait_for(&next->request, NAP_DATA);
-	return share_store(&w->share, w->share.gradients, err);
+	for (int i = 0; i < w->count; i++)
+		share_put(&w->share, w->stretches[i].at, w->stretches[i].n);
+}
+
+/* Gradients and flags in the shared memory become those of the whole batch. */
+static int
+merge_gradients(struct work *w, struct err *err)
+{
+	const struct op *op = w->share.op;
+	MPI_Request request;
+
+	memcpy(w->merged, w->share.flags, (size_t)w->share.params.n);
+	MPI_Iallreduce(MPI_IN_PLACE, w->merged, w->share.params.n, MPI_UNSIGNED_CHAR, MPI_MAX, MPI_COMM_WORLD,
+	               &request);
+	wait_for(&request, NAP_DATA);
+	w->count = gradients_to_sum(w->stretches, &w->share, w->merged);
+	if (nccl)
+		for (int i = 0; i < w->count; i++)
+			op->ranks_mean(w->stretches[i].at, w->stretches[i].n);
+	else
+		exchange_stretches(w);
+	return op->sync(err);
 }
 
 /* What each rank has next, to all; their mean. */
@@ -311,6 +358,17 @@ finish(struct rec_out *out, struct rec_in *in, struct work *w, struct err *err)
 	return member_goodbye(&w->member, err);
 }
 
+/* The stream's own descriptor: NCCL tells of itself on standard output (NCCL_DEBUG), which is standard error then. */
+static int
+stream_fd(struct err *err)
+{
+	int fd = nccl ? fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, STDERR_FILENO + 1) : STDOUT_FILENO;
+
+	if (nccl && (fd < 0 || dup2(STDERR_FILENO, STDOUT_FILENO) < 0))
+		return err_sys(err, "stdout");
+	return fd;
+}
+
 int
 main(int argc, char **argv)
 {
@@ -324,8 +382,9 @@ main(int argc, char **argv)
 	refuse_terminal(STDOUT_FILENO);
 	note_terminal(STDIN_FILENO);
 	signal(SIGPIPE, SIG_IGN);
-	if (rec_open(&in, STDIN_FILENO, "stdin", &err) || rec_create(&out, STDOUT_FILENO, "stdout", &err) ||
-	    rec_next(&in, &err) < 0)
+	work.out_fd = stream_fd(&err);
+	if (work.out_fd < 0 || rec_open(&in, STDIN_FILENO, "stdin", &err) ||
+	    rec_create(&out, work.out_fd, "stdout", &err) || rec_next(&in, &err) < 0)
 		die(&err);
 	if (attach(&work, &in, &err) || join_ranks(&work, &err) || send_header(&out, &in, &work, &err))
 		end_all(err.text);

@@ -107,14 +107,9 @@ train() {
 	done
 }
 
-# sparse DEVICE: pipelines/train-sparse into snap.DEVICE, on four images and eight questions.
-sparse() (
-	[ "$1" = cuda ] || export VQA_CUDA=./none.so
-	SNAP=$PWD/snap.$1 DATA=few EPOCHS=2 BATCH=4 MODEL='-L 1,1,1 -H 32 -n 4 -F 64' pipelines/train-sparse >"said.$1"
-)
-
-@test "train-sparse from the data to the score, its four programs on the device" {
-	[ -z "${VQA_SANITIZED:-}" ] || skip 'trainings of pipelines run in the release build'
+# few: the pipelines, here, train a small model on eight questions about four images.
+few() {
+	export DATA=few EPOCHS=2 BATCH=4 MODEL='-L 1,1,1 -H 32 -n 4 -F 64'
 	mkdir -p data/few
 	cp -r "$ROOT/pipelines" .
 	ln -s "$BIN" bin
@@ -125,6 +120,17 @@ sparse() (
 	done
 	cp answers.json data/few
 	touch data/few/whole
+}
+
+# sparse DEVICE: pipelines/train-sparse into snap.DEVICE.
+sparse() (
+	[ "$1" = cuda ] || export VQA_CUDA=./none.so
+	SNAP=$PWD/snap.$1 pipelines/train-sparse >"said.$1"
+)
+
+@test "train-sparse from the data to the score, its four programs on the device" {
+	[ -z "${VQA_SANITIZED:-}" ] || skip 'trainings of pipelines run in the release build'
+	few
 	sparse cpu
 	sparse cuda
 	near 1e-3 <(cut -f 2-6 snap.cpu/sparse/log.tsv | tail -n +2) <(cut -f 2-6 snap.cuda/sparse/log.tsv | tail -n +2)
@@ -177,4 +183,25 @@ sparse() (
 @test "two ranks, each on a device" {
 	[ -z "${VQA_SANITIZED:-}" ] || skip 'trainings of ranks run in the release build'
 	bats -f 'two ranks in bf16' "$ROOT/tests/vqa-allreduce.bats"
+}
+
+@test "two ranks, each on a card of its own, with NCCL" {
+	[ "${VQA_TEST_DEVICE:-}" ] || skip 'on tests/emu they are in tests/vqa-allreduce.bats'
+	[ "$(nvidia-smi -L | wc -l)" -ge 2 ] || skip 'fewer than two cards are here'
+	bats -f '^--nccl' "$ROOT/tests/vqa-allreduce.bats"
+}
+
+@test "RANKS=2 NCCL=1 train-sparse: the steps of one rank" {
+	[ -z "${VQA_SANITIZED:-}" ] || skip 'trainings of ranks run in the release build'
+	if [ -z "${VQA_TEST_DEVICE:-}" ]; then
+		export VQA_EMU_DEVICES=2 VQA_NCCL=$VQA_CUDA
+	else
+		[ "$(nvidia-smi -L | wc -l)" -ge 2 ] || skip 'fewer than two cards are here'
+	fi
+	few
+	SNAP=$PWD/one pipelines/train-sparse >said.one
+	SNAP=$PWD/two RANKS=2 NCCL=1 NCCL_DEBUG=VERSION pipelines/train-sparse >said.two 2>errors
+	grep -q 'NCCL version' errors
+	near 1e-3 <(cut -f 2-6 one/sparse/log.tsv | tail -n +2) <(cut -f 2-6 two/sparse/log.tsv | tail -n +2)
+	[ "$(tail -n +2 two/sparse/log.tsv | wc -l)" = 4 ]
 }

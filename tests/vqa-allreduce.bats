@@ -67,16 +67,16 @@ changed() {
 export -f changed
 
 # What a rank runs, in a folder of its own: rank RANKS CHECKPOINT FOLDER OPTION…. $seed_I is rank I's seed, $first_I, $before_I and
-# $after_I are edit.py's changes of what its vqa-forward, vqa-allreduce and vqa-step read.
+# $after_I are edit.py's changes of what its vqa-forward, vqa-allreduce and vqa-step read; $card_I is its card, $nccl_I vqa-allreduce's option.
 rank() {
 	local i=$OMPI_COMM_WORLD_RANK
-	local seed=seed_$i first=first_$i before=before_$i after=after_$i
+	local seed=seed_$i first=first_$i before=before_$i after=after_$i card=card_$i nccl=nccl_$i
 	set -o pipefail
 	rm -rf "r$i"
 	mkdir "r$i"
 	cd "r$i"
-	changed "${!first:-}" member vqa-forward -t -b $((12 / $1)) -r "${!seed:-3}" "$2" <"${stream:-$FILES/stream}.$i.$1" | member vqa-loss |
-		member vqa-backward | changed "${!before:-}" member vqa-allreduce | changed "${!after:-}" member vqa-step -o "$3" --lr 0.01 --schedule constant "${@:4}"
+	changed "${!first:-}" member vqa-forward -t ${!card:+-D "cuda:${!card}"} -b $((12 / $1)) -r "${!seed:-3}" "$2" <"${stream:-$FILES/stream}.$i.$1" | member vqa-loss |
+		member vqa-backward | changed "${!before:-}" member vqa-allreduce ${!nccl:-} | changed "${!after:-}" member vqa-step -o "$3" --lr 0.01 --schedule constant "${@:4}"
 }
 export -f rank
 
@@ -370,6 +370,80 @@ goes_on() {
 	kill -CONT "$(cat r1/pid.vqa-forward)"
 	wait $job
 	cmp run/LAST.safetensors whole/run/LAST.safetensors
+}
+
+# Each of two ranks has a card of its own, of tests/emu if no real ones are asked for, and their means come by NCCL.
+on_cards() {
+	trainings
+	if [ -z "${VQA_TEST_DEVICE:-}" ]; then
+		export VQA_CUDA=${VQA_EMU:-$ROOT/build/emu/libvqa-cuda.so} VQA_EMU_DEVICES=2 VQA_EMU_LATE=1
+		export VQA_NCCL=$VQA_CUDA
+		[ -e "$VQA_CUDA" ] || skip "no $VQA_CUDA here (make emu)"
+	else
+		[ "$(nvidia-smi -L | wc -l)" -ge 2 ] || skip 'fewer than two cards are here'
+	fi
+	export card_0=0 card_1=1 nccl_0=--nccl nccl_1=--nccl
+}
+
+# NCCL's own words, which go to standard output, are not in the stream.
+@test "--nccl: two ranks end with the weights of one; the same bytes again" {
+	local variant=mixed
+	on_cards
+	ckpt-init -L 2,2,2 -H 32 -n 4 -F 64 -f 24 -s -a -d 1 -r 1 -A "$FILES/answers.json" "$FILES/$variant.safetensors"
+	one "$FILES/$variant.safetensors" one --clip 0.5
+	export after_0='if n == 1: r["rank"] = 0' after_1='if n == 1: r["rank"] = 0' NCCL_DEBUG=VERSION
+	for run in first second; do
+		ranks 2 "$FILES/$variant.safetensors" run --clip 0.5
+		for file in LAST.safetensors LAST.optimizer log.tsv; do
+			cmp r0/run/$file r1/run/$file
+		done
+		mv r0/run $run
+	done
+	grep -q 'NCCL version' r0/said.vqa-allreduce
+	rows one/log.tsv first/log.tsv
+	close one first
+	cmp first/LAST.safetensors second/LAST.safetensors
+	cmp first/LAST.optimizer second/LAST.optimizer
+}
+
+@test "--nccl: a program of a rank is killed: all ranks end" {
+	on_cards
+	own_tmp
+	/usr/bin/python3 "$ROOT/tests/synthetic.py" --names --answers 13 --questions 3000 >long
+	for i in 0 1; do
+		shard $i 2 3000 <long >long.$i.2
+	done
+	export stream=$PWD/long
+	for name in vqa-backward vqa-allreduce; do
+		for victim in 0 1; do
+			rm -rf run r0 r1
+			begin "$FILES/sparse.safetensors"
+			wait_for 'steps_taken 3'
+			kill -9 "$(cat r$victim/pid.$name)"
+			SECONDS=0
+			all_gone
+			[ "$SECONDS" -le 5 ] || { echo "$name of rank $victim"; return 1; }
+			wait $job && return 1
+		done
+	done
+	nothing_left
+}
+
+@test "--nccl: no card, no NCCL, not all ranks, one card for two" {
+	local line='vqa-allreduce: --nccl: vqa-forward computes on the processor, expected a GPU (-D cuda:N)'
+	trainings
+	vqa-forward -t -D cpu -b 12 "$FILES/softmax.safetensors" <"$FILES/stream" 2>said.forward | vqa-loss 2>said.loss | vqa-backward 2>said.backward |
+		vqa-allreduce --nccl 2>said | vqa-step 2>said.step && return 1
+	[ "$(cat said)" = "$line" ]
+	on_cards
+	nccl_1='' refused
+	told 1 vqa-allreduce "rank 1 has --nccl 'off', but rank 0 has 'on'; all ranks run the same pipeline"
+	VQA_NCCL=./none.so refused
+	told 0 vqa-allreduce 'cannot load NCCL: ./none.so: cannot open shared object file: No such file or directory'
+	VQA_NCCL=libm.so.6 refused
+	grep -Eqx 'vqa-allreduce: cannot use NCCL: [^ ]*libm.so.6: undefined symbol: ncclGetUniqueId' r0/said.vqa-allreduce
+	card_1=0 refused
+	grep -qx 'vqa-allreduce: NCCL: ncclCommInitRank: invalid usage (run with NCCL_DEBUG=WARN for details)' r*/said.vqa-allreduce
 }
 
 @test "manners" {

@@ -293,6 +293,11 @@ struct loan {
 	uint8_t handle[64];
 };
 
+/* What the ranks of a job need to find each other's devices: one of them makes it, and gives it to all. */
+struct meeting {
+	uint8_t id[128];
+};
+
 struct op {
 	size_t size;      /* of this table: another's is of another build */
 	const char *name; /* "cpu", "cuda" */
@@ -310,6 +315,14 @@ struct op {
 	int (*lend)(const void *memory, struct loan *loan, struct err *err);
 	void *(*borrow)(const struct loan *loan, struct err *err);
 	void (*give_back)(void *memory);
+	/*
+	 * Where devices of several ranks exchange by themselves (NCCL), each rank on one of its own: one rank makes a meeting, and all join it,
+	 * which waits for the last. NULL where backend memory is the host's.
+	 */
+	int (*ranks_meet)(struct meeting *out, struct err *err);
+	int (*ranks_join)(const struct meeting *meeting, int rank, int ranks, struct err *err);
+	/* x (n), in place: written = the mean of all ranks' x, in float32. All ask for the same n, in the same order. */
+	void (*ranks_mean)(float *x, size_t n);
 	/* NULL when there is no memory left, or the products of that precision cannot be had here (sync() tells). */
 	struct packed *(*pack)(const struct pack *);
 	void (*pack_free)(struct packed *);

@@ -13,6 +13,7 @@ enum fact {
 	DROPOUT,
 	PRECISION,
 	COMPAT,
+	NCCL,
 	SNAPSHOT,
 	STEP,
 	STREAMS,
@@ -24,10 +25,10 @@ enum fact {
 };
 
 static const char *const names[FACTS] = {
-	[VERSION] = "version",     [BATCH] = "batch",         [SEED] = "seed",         [DROPOUT] = "dropout",
-	[PRECISION] = "precision", [COMPAT] = "--compat",     [SNAPSHOT] = "snapshot", [STEP] = "step",
-	[STREAMS] = "streams",     [FIRST] = "first",         [TAKEN] = "taken",       [SOURCE] = "source",
-	[TOTAL] = "total",         [GRADIENTS] = "gradients",
+	[VERSION] = "version",     [BATCH] = "batch",     [SEED] = "seed",           [DROPOUT] = "dropout",
+	[PRECISION] = "precision", [COMPAT] = "--compat", [NCCL] = "--nccl",         [SNAPSHOT] = "snapshot",
+	[STEP] = "step",           [STREAMS] = "streams", [FIRST] = "first",         [TAKEN] = "taken",
+	[SOURCE] = "source",       [TOTAL] = "total",     [GRADIENTS] = "gradients",
 };
 
 static void
@@ -44,7 +45,7 @@ put_words(struct rank_facts *out, enum fact fact, const char *words)
 
 void
 rank_facts(struct rank_facts *out, const struct run_state *run, const struct shard *shard,
-           const struct share_plan *plan)
+           const struct share_plan *plan, int nccl)
 {
 	memset(out, 0, sizeof *out); /* what is behind the words is sent, too */
 	put_words(out, VERSION, VQA_VERSION);
@@ -53,6 +54,7 @@ rank_facts(struct rank_facts *out, const struct run_state *run, const struct sha
 	snprintf(out->words[DROPOUT], FACT_BYTES, "%.9g", run->dropout);
 	put_words(out, PRECISION, precision_name(run->precision));
 	put_words(out, COMPAT, run->compat ? "on" : "off");
+	put_words(out, NCCL, nccl ? "on" : "off");
 	put_words(out, SNAPSHOT, run->id);
 	put_number(out, STEP, run->step);
 	put_number(out, STREAMS, run->streams);
@@ -126,17 +128,17 @@ rank_reports_merge(struct rank_report *mean, const struct rank_report *all, int 
 }
 
 int
-gradients_to_sum(struct stretch *out, float *const *gradients, struct share *share, const uint8_t *merged)
+gradients_to_sum(struct stretch *out, struct share *share, const uint8_t *merged)
 {
 	int n = 0;
 
 	for (int i = 0; i < share->params.n; i++) {
-		float *at = gradients[i];
+		float *at = share->gradients[i];
 		size_t count = share->params.list[i].n;
 
 		if (merged[i] == GRADIENT_SET) {
 			if (share->flags[i] != GRADIENT_SET)
-				memset(at, 0, count * sizeof *at);
+				share->op->zero(at, count * sizeof *at);
 			if (n && out[n - 1].at + out[n - 1].n == at)
 				out[n - 1].n += count;
 			else

@@ -9,13 +9,13 @@
 #include "train/share.h"
 
 /* What all headers of a run have to agree in, as words. */
-enum { FACTS = 14, FACT_BYTES = 88 };
+enum { FACTS = 15, FACT_BYTES = 88 };
 struct rank_facts {
 	char words[FACTS][FACT_BYTES];
 };
 
 void rank_facts(struct rank_facts *out, const struct run_state *run, const struct shard *shard,
-                const struct share_plan *plan);
+                const struct share_plan *plan, int nccl);
 /* Against the first rank's. */
 int rank_facts_check(const struct rank_facts *ours, const struct rank_facts *first, int rank, struct err *err);
 /* Whether this rank's questions are its part of all. */
@@ -43,11 +43,11 @@ struct stretch {
 };
 
 /*
- * Flags (params.n) as they are on this rank, and merged, the greatest over all ranks: what some rank has and this one has not becomes
- * zero here, the merged flags count from now on, and the gradients (params.n, host memory) to be summed are in `out` (room for params.n).
- * Returns how many.
+ * The share's flags (params.n) as they are on this rank, and merged, the greatest over all ranks: what some rank has and this one has not
+ * becomes zero here, the merged flags count from now on, and the gradients to be summed, in backend memory, are in `out` (room for
+ * params.n). Returns how many.
  */
-int gradients_to_sum(struct stretch *out, float *const *gradients, struct share *share, const uint8_t *merged);
+int gradients_to_sum(struct stretch *out, struct share *share, const uint8_t *merged);
 
 /* Where rank's part of n values begins; that of `ranks` is n. */
 static inline size_t

@@ -321,24 +321,28 @@ on_host(const struct share *share, const float *at)
 	return (float *)(void *)(share->base + ((const uint8_t *)at - share->memory));
 }
 
+float *
+share_get(const struct share *share, const float *at, size_t n)
+{
+	float *host = on_host(share, at);
+
+	if (!op_on_host(share->op))
+		share->op->get(host, at, n * sizeof *at);
+	return host;
+}
+
+void
+share_put(const struct share *share, float *at, size_t n)
+{
+	if (!op_on_host(share->op))
+		share->op->put(at, on_host(share, at), n * sizeof *at);
+}
+
 void
 share_fetch(const struct share *share, float *const *tensors, float **out)
 {
-	for (int i = 0; i < share->params.n; i++) {
-		out[i] = on_host(share, tensors[i]);
-		if (!op_on_host(share->op))
-			share->op->get(out[i], tensors[i], share->params.list[i].n * sizeof(float));
-	}
-}
-
-int
-share_store(const struct share *share, float *const *tensors, struct err *err)
-{
-	if (op_on_host(share->op))
-		return 0;
 	for (int i = 0; i < share->params.n; i++)
-		share->op->put(tensors[i], on_host(share, tensors[i]), share->params.list[i].n * sizeof(float));
-	return share->op->sync(err);
+		out[i] = share_get(share, tensors[i], share->params.list[i].n);
 }
 
 void

@@ -52,12 +52,11 @@ int share_map(struct share *share, int fd, const struct share_plan *plan, struct
 const char *share_device(const struct share *share);
 /* A member: compute with op, of that device. */
 int share_use(struct share *share, const struct op *op, struct err *err);
-/*
- * out (params.n): weights or gradients, `tensors`, in host memory, where they are or in copies in the memfd. What changes there reaches the
- * device by share_store().
- */
+/* n values of weights or gradients in host memory: where they are, or in a copy in the memfd, which share_put() brings back. */
+float *share_get(const struct share *share, const float *at, size_t n);
+void share_put(const struct share *share, float *at, size_t n);
+/* out (params.n): all weights or gradients, `tensors`, in host memory. */
 void share_fetch(const struct share *share, float *const *tensors, float **out);
-int share_store(const struct share *share, float *const *tensors, struct err *err);
 /* A model whose weights, gradients and tape lie in the memory. */
 int share_model(struct share *share, struct model *model, const struct op *op, struct err *err);
 void share_close(struct share *share);

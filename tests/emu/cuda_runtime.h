@@ -6,8 +6,8 @@
  * ends by abort() with one line "emu: …" on stderr. Only one thread of the process may call.
  *
  * The environment: VQA_EMU_ORDERS=1|2|3, the orders in which each launch is run and compared (launch.cpp);
- * VQA_EMU_CLOSED=1, device memory that the host cannot touch (memory.cpp); VQA_EMU_DEVICES=0, a machine without a GPU;
- * VQA_EMU_LATE=1, pinned memory that shows late what asynchronous copies do to it (late.cpp); VQA_EMU_MEMORY=BYTES, the
+ * VQA_EMU_CLOSED=1, device memory that the host cannot touch (memory.cpp); VQA_EMU_DEVICES=N, as many devices, all
+ * alike, 1 by default (a process uses one of them); VQA_EMU_LATE=1, pinned memory that shows late what asynchronous copies do to it (late.cpp); VQA_EMU_MEMORY=BYTES, the
  * device's memory.
  */
 #ifndef EMU_CUDA_RUNTIME_H
@@ -135,7 +135,7 @@ struct dim3 {
 	}
 };
 
-/* device.cpp: the one device, errors */
+/* device.cpp: the device, errors */
 cudaError_t cudaGetDeviceCount(int *count);
 cudaError_t cudaSetDevice(int device);
 cudaError_t cudaGetDevice(int *device);

@@ -1,4 +1,4 @@
-/* The one device and what is told of it; errors are kept a process, as there is one thread that calls. */
+/* The device and what is told of it; errors are kept a process, as there is one thread that calls. */
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -6,6 +6,7 @@
 #include "emu.h"
 
 static cudaError_t last;
+static int current;
 
 void
 emu_die(const char *format, ...)
@@ -36,13 +37,21 @@ devices(void)
 {
 	const char *said = getenv("VQA_EMU_DEVICES");
 
-	return !said || strcmp(said, "0");
+	return said ? atoi(said) : 1;
 }
 
 cudaError_t
 emu_device(void)
 {
 	return devices() ? cudaSuccess : emu_error(cudaErrorNoDevice);
+}
+
+static cudaError_t
+check_device(int device)
+{
+	if (emu_device())
+		return cudaErrorNoDevice;
+	return device < 0 || device >= devices() ? emu_error(cudaErrorInvalidDevice) : cudaSuccess;
 }
 
 size_t
@@ -63,22 +72,23 @@ cudaGetDeviceCount(int *count)
 cudaError_t
 cudaSetDevice(int device)
 {
-	if (emu_device())
-		return cudaErrorNoDevice;
-	return device ? emu_error(cudaErrorInvalidDevice) : cudaSuccess;
+	if (check_device(device))
+		return cudaPeekAtLastError();
+	current = device;
+	return cudaSuccess;
 }
 
 cudaError_t
 cudaGetDevice(int *device)
 {
-	*device = 0;
+	*device = current;
 	return emu_device();
 }
 
 cudaError_t
 cudaGetDeviceProperties(struct cudaDeviceProp *prop, int device)
 {
-	if (cudaSetDevice(device))
+	if (check_device(device))
 		return cudaPeekAtLastError();
 	*prop = {};
 	snprintf(prop->name, sizeof prop->name, "emulated CUDA device");

@@ -51,6 +51,12 @@ test_mean(void **state)
 	assert_memory_equal(a, b, sizeof a);
 }
 
+static void
+zero(void *dst, size_t bytes)
+{
+	memset(dst, 0, bytes);
+}
+
 /* Parameters 0 and 1 lie side by side, a gap is before 2, and 3 is behind it. */
 static void
 test_flags(void **state)
@@ -61,11 +67,12 @@ test_flags(void **state)
 	uint8_t flags[] = { GRADIENT_SET, GRADIENT_NONE, GRADIENT_SET, GRADIENT_NONE };
 	const uint8_t merged[] = { GRADIENT_SET, GRADIENT_SET, GRADIENT_SET, GRADIENT_ZERO };
 	const float expected[10] = { 1, 2, 0, 0, 5, 6, 7, 8, 9, 10 };
-	struct share share = { .params = { .list = list, .n = 4 }, .flags = flags };
+	const struct op op = { .zero = zero };
+	struct share share = { .op = &op, .params = { .list = list, .n = 4 }, .gradients = gradients, .flags = flags };
 	struct stretch out[4];
 
 	(void)state;
-	assert_int_equal(gradients_to_sum(out, gradients, &share, merged), 2);
+	assert_int_equal(gradients_to_sum(out, &share, merged), 2);
 	assert_ptr_equal(out[0].at, memory);
 	assert_int_equal(out[0].n, 4);
 	assert_ptr_equal(out[1].at, memory + 5);

@@ -46,6 +46,11 @@ void cuda_zero(void *dst, size_t bytes);
 int cuda_lend(const void *memory, struct loan *loan, struct err *err);
 void *cuda_borrow(const struct loan *loan, struct err *err);
 void cuda_give_back(void *memory);
+int cuda_ranks_meet(struct meeting *out, struct err *err);
+int cuda_ranks_join(const struct meeting *meeting, int rank, int ranks, struct err *err);
+void cuda_ranks_mean(float *x, size_t n);
+/* Of sync(): until the stream is empty. -1 if what it waits for will not come; without ranks at once. */
+int cuda_ranks_wait(void);
 int cuda_sync(struct err *err);
 
 #ifdef __cplusplus

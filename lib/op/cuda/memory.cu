@@ -28,7 +28,8 @@ cuda_check(cudaError_t status, const char *what)
 int
 cuda_sync(struct err *err)
 {
-	cuda_check(cudaStreamSynchronize(cuda_stream), "cudaStreamSynchronize");
+	if (!cuda_ranks_wait())
+		cuda_check(cudaStreamSynchronize(cuda_stream), "cudaStreamSynchronize");
 	if (!fault[0])
 		return 0;
 	err_set(err, "cuda backend: %s", fault);
