@@ -65,6 +65,8 @@ numbers() {
 	vqa-forward -D cpu -p bf16 -l tiny <stream | numbers >cpu
 	vqa-forward -D cuda -p bf16 -l tiny <stream | numbers >cuda
 	near 1e-2 cpu cuda
+	# TF32 is for products in float32.
+	VQA_TF32=1 vqa-forward -D cuda -p bf16 -l tiny <stream | numbers | cmp - cuda
 }
 
 @test "the cards that are promised are in the library, it needs what it says, and no kernel spills" {

@@ -1,6 +1,6 @@
 /*
  * The table of operations: everything that the model and the optimizer compute goes through it, and a backend
- * (lib/op/cpu) fills it in, one file an operation.
+ * (lib/op/cpu, lib/op/cuda) fills it in, one file an operation.
  *
  * Legend: B questions of a batch ("places"), N rows (real tokens or regions, never padding), D width, H heads,
  * W = D/H width of a head, I and O inputs and outputs of a linear layer.

@@ -1,6 +1,6 @@
 /*
- * How the training programs hold together: vqa-forward (the owner) listens on an abstract SEQPACKET socket; vqa-backward and
- * vqa-step (the members) connect to it.
+ * How the training programs hold together: vqa-forward (the owner) listens on an abstract SEQPACKET socket; vqa-backward,
+ * vqa-allreduce and vqa-step (the members) connect to it.
  *
  *     member                         owner
  *     HELLO role, key, commits  -->          same user only; the key was in the stream's header

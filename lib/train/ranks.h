@@ -1,6 +1,7 @@
 /*
  * What the ranks of a run over several machines tell each other, and what they make of it; how it travels is vqa-allreduce's. Every
- * rank makes the same of it, bit for bit: sums go by the ranks' order, whoever computes them.
+ * rank makes the same of it, bit for bit: sums go by the ranks' order, whoever computes them. With --nccl NCCL sums, and that all weights
+ * stay the same is what their hashes are compared for.
  */
 #ifndef VQA_TRAIN_RANKS_H
 #define VQA_TRAIN_RANKS_H

@@ -1,5 +1,6 @@
 /*
- * oneDNN's matmul: float32 or bf16 in, float32 out. Each sum runs over K in one order, whatever the number of threads.
+ * oneDNN's matmul: float32 or bf16 in, float32 out. Each sum runs over K in one order, whatever the number of threads, but
+ * for bf16 with AMX, where oneDNN cuts it by the count of rows and threads.
  */
 #include "op/cpu/matmul.h"
 

@@ -110,7 +110,7 @@ attention_rows(const struct attention_work *w, const struct attention_part *p, c
 static __device__ inline void
 softmax_forward(float *x, int keys, float *max, float *inverse, int known)
 {
-	float most = x[0], sum = 0;
+	float most = -INFINITY, sum = 0;
 
 	for (int j = own_part(); j < keys; j += GROUP)
 		most = fmaxf(most, x[j]);

@@ -1,8 +1,8 @@
 /*
  * The functions of the CUDA backend, and what its files know of the device. What only kernels need is in kernel.h.
  *
- * One stream carries everything, in the order in which it was asked for. Nothing here waits for the device but get, sumsq, sync and the
- * making of memory. A call that fails leaves the first fault for sync().
+ * One stream carries everything, in the order in which it was asked for. What waits for the device: get, sumsq, sync, the making of
+ * memory, and what is sent from the host while it still reads what was sent before. A call that fails leaves the first fault for sync().
  */
 #ifndef VQA_OP_CUDA_CUDA_H
 #define VQA_OP_CUDA_CUDA_H

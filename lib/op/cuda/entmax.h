@@ -129,7 +129,7 @@ entmax_forward(struct entmax *w, float *x, int keys, double alpha, int known, st
 
 	w->alpha = alpha;
 	w->e = 1 / (alpha - 1);
-	w->max = x[0];
+	w->max = -INFINITY;
 	for (int j = own_part(); j < keys; j += GROUP) {
 		w->max = fmaxf(w->max, x[j]);
 		zero += x[j] * 0; /* NaN for what is not finite */

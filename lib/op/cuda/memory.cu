@@ -152,27 +152,31 @@ struct mirror {
 	int *sent;        /* (room) page-locked: what they were */
 	cudaEvent_t done; /* sent has been read */
 	struct kept device;
+	uint64_t used; /* when it was asked for last */
 };
 
 static struct {
 	struct mirror all[MIRRORS];
-	int next; /* the oldest */
+	uint64_t now;
 } mirrors;
 
 static struct mirror *
 mirror_of(const int *host)
 {
-	struct mirror *m = NULL;
+	struct mirror *oldest = &mirrors.all[0], *m = NULL;
 
-	for (int i = 0; i < MIRRORS && !m; i++)
+	for (int i = 0; i < MIRRORS && !m; i++) {
 		if (mirrors.all[i].host == host)
 			m = &mirrors.all[i];
+		if (mirrors.all[i].used < oldest->used)
+			oldest = &mirrors.all[i];
+	}
 	if (!m) {
-		m = &mirrors.all[mirrors.next];
-		mirrors.next = (mirrors.next + 1) % MIRRORS;
+		m = oldest;
 		m->host = host;
 		m->n = 0;
 	}
+	m->used = ++mirrors.now;
 	return m;
 }
 
