@@ -313,19 +313,24 @@ goes_on() {
 	[ -z "$(find run -name '*.next' -o -name '*.new.*')" ]
 }
 
+# all_end_with NAME RANK CHECKPOINT STEPS: once so many steps were taken that program of that rank is killed, and all have failed in 5 s.
+all_end_with() {
+	rm -rf run r0 r1
+	begin "$3"
+	wait_for "steps_taken $4"
+	kill -9 "$(cat "r$2/pid.$1")"
+	SECONDS=0
+	all_gone
+	[ "$SECONDS" -le 5 ] || { echo "$1 of rank $2"; return 1; }
+	! wait $job
+}
+
 @test "a program of a rank is killed: all ranks end, and go on from the snapshot" {
 	long_run
 	own_tmp
 	for name in vqa-forward vqa-loss vqa-backward vqa-allreduce vqa-step; do
 		for victim in 0 1; do
-			rm -rf run r0 r1
-			begin "$FILES/layerdrop.safetensors"
-			wait_for 'steps_taken 30'
-			kill -9 "$(cat r$victim/pid.$name)"
-			SECONDS=0
-			all_gone
-			[ "$SECONDS" -le 5 ] || { echo "$name of rank $victim"; return 1; }
-			wait $job && return 1
+			all_end_with $name $victim "$FILES/layerdrop.safetensors" 30
 			[ "$(ckpt-info --json run | jq .run.shards)" = 2 ]
 		done
 		goes_on
@@ -416,14 +421,7 @@ on_cards() {
 	export stream=$PWD/long
 	for name in vqa-backward vqa-allreduce; do
 		for victim in 0 1; do
-			rm -rf run r0 r1
-			begin "$FILES/sparse.safetensors"
-			wait_for 'steps_taken 3'
-			kill -9 "$(cat r$victim/pid.$name)"
-			SECONDS=0
-			all_gone
-			[ "$SECONDS" -le 5 ] || { echo "$name of rank $victim"; return 1; }
-			wait $job && return 1
+			all_end_with $name $victim "$FILES/sparse.safetensors" 3
 		done
 	done
 	nothing_left

@@ -15,7 +15,7 @@ __global__ static void
 forward(float *out, bf16 *out16, const float *x, size_t n, enum activation act)
 {
 	for (size_t i = COLUMNS * first_element(); i < n; i += COLUMNS * element_step()) {
-		const int left = (int)(n - i < COLUMNS ? n - i : COLUMNS);
+		const int left = columns_left(i, n);
 		float y[COLUMNS];
 
 		load_columns(y, x + i, left);
@@ -45,7 +45,7 @@ __global__ static void
 backward(float *d, const float *x, size_t n, enum activation act)
 {
 	for (size_t i = COLUMNS * first_element(); i < n; i += COLUMNS * element_step()) {
-		const int left = (int)(n - i < COLUMNS ? n - i : COLUMNS);
+		const int left = columns_left(i, n);
 		float y[COLUMNS], g[COLUMNS];
 
 		load_columns(y, x + i, left);

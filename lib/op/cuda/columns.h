@@ -17,6 +17,13 @@ pieces(size_t n)
 	return elements((n + COLUMNS - 1) / COLUMNS);
 }
 
+/* How many of n elements the piece at element i has. */
+static __device__ inline int
+columns_left(size_t i, size_t n)
+{
+	return (int)(n - i < COLUMNS ? n - i : COLUMNS);
+}
+
 /* The first `left` of a piece; zeros for the others, also where left is below 0. */
 static __device__ inline void
 load_columns(float x[COLUMNS], const float *from, int left)

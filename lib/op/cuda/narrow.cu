@@ -7,7 +7,7 @@ __global__ static void
 narrow(bf16 *out, const float *x, size_t n)
 {
 	for (size_t i = COLUMNS * first_element(); i < n; i += COLUMNS * element_step()) {
-		const int left = (int)(n - i < COLUMNS ? n - i : COLUMNS);
+		const int left = columns_left(i, n);
 		float y[COLUMNS];
 
 		load_columns(y, x + i, left);
