@@ -106,25 +106,23 @@ __launch_bounds__(THREADS, 4) forward(struct attention_work w, enum stage stage)
 	const struct attention *a = &w.a;
 	struct attention_room room;
 	float *matrix = a->probs ? matrix_of(&w, &p) : NULL;
+	const int first = (int)blockIdx.z * QUERIES, rows = p.Tq - first < QUERIES ? p.Tq - first : QUERIES;
+	const size_t to = attention_at(&w, &p, p.q0 + first, a->out_stride);
 
+	if (rows <= 0)
+		return;
 	attention_enter(&room, &w, shared);
 	if (a->span.length)
 		span_mask(room.mask, room.moves, &a->span, a->H, p.place, p.head, p.Tk);
 	__syncthreads();
-	for (int first = (int)blockIdx.z * QUERIES; first < p.Tq; first += w.turns * QUERIES) {
-		const int rows = p.Tq - first < QUERIES ? p.Tq - first : QUERIES;
-		const size_t to = attention_at(&w, &p, p.q0 + first, a->out_stride);
-
-		if (stage != FROM_PROBABILITIES)
-			tile_by_keys(room.x, attention_rows(&w, &p, a->q, p.q0 + first, a->q_stride), rows,
-			             attention_rows(&w, &p, a->k, p.k0, a->k_stride), p.Tk, a->W, w.scale, room.tiles);
-		rows_forward(&w, &p, &room, first, stage, matrix);
-		__syncthreads();
-		if (stage != SCORES)
-			tile_over_keys(a->out ? a->out + to : NULL, a->out16 ? a->out16 + to : NULL, a->out_stride,
-			               room.x, rows, attention_rows(&w, &p, a->v, p.k0, a->v_stride), p.Tk, a->W, 1);
-		__syncthreads();
-	}
+	if (stage != FROM_PROBABILITIES)
+		tile_by_keys(room.x, attention_rows(&w, &p, a->q, p.q0 + first, a->q_stride), rows,
+		             attention_rows(&w, &p, a->k, p.k0, a->k_stride), p.Tk, a->W, w.scale, room.tiles);
+	rows_forward(&w, &p, &room, first, stage, matrix);
+	__syncthreads();
+	if (stage != SCORES)
+		tile_over_keys(a->out ? a->out + to : NULL, a->out16 ? a->out16 + to : NULL, a->out_stride, room.x,
+		               rows, attention_rows(&w, &p, a->v, p.k0, a->v_stride), p.Tk, a->W, 1);
 }
 
 static void

@@ -15,7 +15,7 @@ struct attention_work {
 	struct drop drop;
 	float scale;
 	int keys_most; /* of a place */
-	int turns;     /* blocks that share a place's queries, QUERIES in turn; backward has one */
+	int turns;     /* blocks that share a place's queries: forward's have QUERIES each, backward has one for all */
 	int backward;
 	size_t bytes; /* of a block's room */
 	char *rooms;  /* of all blocks; NULL: in shared memory */
