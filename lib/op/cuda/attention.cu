@@ -13,12 +13,9 @@ make_room(struct attention_work *w)
 {
 	const dim3 grid = attention_grid(w);
 	struct attention_room room;
-	int device = 0, most = 0;
 
 	w->bytes = attention_place(&room, NULL, w);
-	cudaGetDevice(&device);
-	cudaDeviceGetAttribute(&most, cudaDevAttrMaxSharedMemoryPerBlockOptin, device);
-	if (w->bytes + RESERVED <= (size_t)most)
+	if (w->bytes + RESERVED <= (size_t)cuda_device.shared_most)
 		return 0;
 	w->bytes = (w->bytes + sizeof(double) - 1) / sizeof(double) * sizeof(double);
 	w->rooms = (char *)cuda_scratch(SCRATCH_ROOMS, (size_t)grid.x * grid.y * grid.z * w->bytes);

@@ -17,6 +17,13 @@
 /* One for all launches, copies and library calls. */
 extern cudaStream_t cuda_stream;
 
+/* What the device said of itself when it was opened. */
+struct device_facts {
+	int shared_most; /* bytes of shared memory that a block may ask for */
+	int major;       /* the first number of its compute capability */
+};
+extern struct device_facts cuda_device;
+
 /* Keep the first fault for sync(): `what` failed. 0, or -1 where status is one. */
 int cuda_check(cudaError_t status, const char *what);
 void cuda_fault(const char *what, const char *reason);

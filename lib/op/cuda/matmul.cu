@@ -218,13 +218,8 @@ cuda_matmul(const struct product *p)
 int
 cuda_has(enum precision precision)
 {
-	int device = 0, major = 0;
-
-	if (precision == PRECISION_F32)
-		return 1;
-	cudaGetDevice(&device);
-	cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device);
-	return major >= 8; /* tensor cores multiply bf16 from sm_80 on */
+	/* Tensor cores multiply bf16 from sm_80 on. */
+	return precision == PRECISION_F32 || cuda_device.major >= 8;
 }
 
 void

@@ -6,6 +6,7 @@
 #include "op/cuda/kernel.h"
 
 cudaStream_t cuda_stream;
+struct device_facts cuda_device;
 
 static char fault[256];
 
@@ -256,6 +257,12 @@ cuda_give_back(void *memory)
 
 /* --- The beginning. */
 
+static int
+ask(int *out, enum cudaDeviceAttr what, int device)
+{
+	return cuda_check(cudaDeviceGetAttribute(out, what, device), "cudaDeviceGetAttribute");
+}
+
 int
 cuda_open(int device, struct err *err)
 {
@@ -267,6 +274,8 @@ cuda_open(int device, struct err *err)
 	if (device >= count)
 		return err_set(err, "device 'cuda:%d' is not here, expected one below %d", device, count);
 	if (cuda_check(cudaSetDevice(device), "cudaSetDevice") ||
+	    ask(&cuda_device.shared_most, cudaDevAttrMaxSharedMemoryPerBlockOptin, device) ||
+	    ask(&cuda_device.major, cudaDevAttrComputeCapabilityMajor, device) ||
 	    cuda_check(cudaStreamCreateWithFlags(&cuda_stream, cudaStreamNonBlocking), "cudaStreamCreateWithFlags") ||
 	    open_stages()) {
 		err_set(err, "device 'cuda:%d' cannot be used: %s", device, fault);
