@@ -149,11 +149,14 @@ open_cudnn(void)
 {
 	if (cudnn.matrices)
 		return 0;
-	return check(cudnnCreate(&cudnn.handle), "cudnnCreate") ||
-	                       check(cudnnSetStream(cudnn.handle, cuda_stream), "cudnnSetStream") ||
-	                       check(cudnnCreateTensorDescriptor(&cudnn.matrices), "cudnnCreateTensorDescriptor")
-	               ? -1
-	               : 0;
+	if (!check(cudnnCreate(&cudnn.handle), "cudnnCreate") &&
+	    !check(cudnnSetStream(cudnn.handle, cuda_stream), "cudnnSetStream") &&
+	    !check(cudnnCreateTensorDescriptor(&cudnn.matrices), "cudnnCreateTensorDescriptor"))
+		return 0;
+	if (cudnn.handle)
+		cudnnDestroy(cudnn.handle);
+	cudnn.handle = NULL;
+	return -1;
 }
 
 static void

@@ -27,7 +27,6 @@ struct way {
 
 static struct {
 	cublasLtHandle_t handle;
-	void *workspace;
 	int tf32;
 	struct way ways[WAYS]; /* a way that falls on another's place takes it */
 } here;
@@ -49,8 +48,6 @@ open_library(void)
 	if (here.handle)
 		return 0;
 	here.tf32 = tf32 && tf32[0] == '1';
-	if (cuda_check(cudaMalloc(&here.workspace, WORKSPACE), "cudaMalloc"))
-		return -1;
 	return check(cublasLtCreate(&here.handle), "cublasLtCreate");
 }
 
@@ -194,6 +191,7 @@ void
 cuda_matmul(const struct product *p)
 {
 	const float *bias = bias_of(p);
+	void *workspace = cuda_scratch(SCRATCH_WORKSPACE, WORKSPACE);
 	const struct shape shape = { .M = p->M,
 		                     .N = p->N,
 		                     .K = p->K,
@@ -206,10 +204,11 @@ cuda_matmul(const struct product *p)
 	const float one = 1, beta = p->add ? 1 : 0;
 	struct way *w = open_library() ? NULL : way_of(&shape);
 
-	if (!w || (p->bias && (!bias || set(w->product, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &bias, sizeof bias))))
+	if (!workspace || !w || (p->bias && !bias) ||
+	    (bias && set(w->product, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &bias, sizeof bias)))
 		return;
 	check(cublasLtMatmul(here.handle, w->product, &one, p->b.at, w->left, p->a.at, w->right, &beta, p->c, w->out,
-	                     p->c, w->out, &w->algorithm, here.workspace, WORKSPACE, cuda_stream),
+	                     p->c, w->out, &w->algorithm, workspace, WORKSPACE, cuda_stream),
 	      "cublasLtMatmul");
 }
 

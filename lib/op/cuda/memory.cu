@@ -59,6 +59,20 @@ open_stages(void)
 	return 0;
 }
 
+/* What there is of them. */
+static void
+close_stages(void)
+{
+	for (int i = 0; i < 2; i++) {
+		if (stages.sent[i])
+			cudaEventDestroy(stages.sent[i]);
+		if (stages.at[i])
+			cudaFreeHost(stages.at[i]);
+		stages.sent[i] = NULL;
+		stages.at[i] = NULL;
+	}
+}
+
 void
 cuda_put(void *dst, const void *host, size_t bytes)
 {
@@ -263,6 +277,29 @@ ask(int *out, enum cudaDeviceAttr what, int device)
 	return cuda_check(cudaDeviceGetAttribute(out, what, device), "cudaDeviceGetAttribute");
 }
 
+static int
+open_device(int device)
+{
+	return cuda_check(cudaSetDevice(device), "cudaSetDevice") ||
+	                       ask(&cuda_device.shared_most, cudaDevAttrMaxSharedMemoryPerBlockOptin, device) ||
+	                       ask(&cuda_device.major, cudaDevAttrComputeCapabilityMajor, device) ||
+	                       cuda_check(cudaStreamCreateWithFlags(&cuda_stream, cudaStreamNonBlocking),
+	                                  "cudaStreamCreateWithFlags") ||
+	                       open_stages()
+	               ? -1
+	               : 0;
+}
+
+/* What there is of it: the process may go on without. */
+static void
+close_device(void)
+{
+	close_stages();
+	if (cuda_stream)
+		cudaStreamDestroy(cuda_stream);
+	cuda_stream = NULL;
+}
+
 int
 cuda_open(int device, struct err *err)
 {
@@ -273,14 +310,10 @@ cuda_open(int device, struct err *err)
 		return err_set(err, "no GPU can be used: %s", cudaGetErrorString(status));
 	if (device >= count)
 		return err_set(err, "device 'cuda:%d' is not here, expected one below %d", device, count);
-	if (cuda_check(cudaSetDevice(device), "cudaSetDevice") ||
-	    ask(&cuda_device.shared_most, cudaDevAttrMaxSharedMemoryPerBlockOptin, device) ||
-	    ask(&cuda_device.major, cudaDevAttrComputeCapabilityMajor, device) ||
-	    cuda_check(cudaStreamCreateWithFlags(&cuda_stream, cudaStreamNonBlocking), "cudaStreamCreateWithFlags") ||
-	    open_stages()) {
-		err_set(err, "device 'cuda:%d' cannot be used: %s", device, fault);
-		fault[0] = '\0';
-		return -1;
-	}
-	return 0;
+	if (!open_device(device))
+		return 0;
+	err_set(err, "device 'cuda:%d' cannot be used: %s", device, fault);
+	fault[0] = '\0';
+	close_device();
+	return -1;
 }
