@@ -513,6 +513,29 @@ test_embedding(void **state)
 	free(word), free(position), free(type), free(w);
 }
 
+/* Lists that lie in one place, one after the other: some are the beginning of the one before, none is taken for another. */
+static void
+gather_from_one_place(const float *in)
+{
+	static const struct {
+		int n, index[3];
+	} lists[] = { { 3, { 4, 0, 2 } }, { 2, { 4, 0, 2 } }, { 3, { 4, 0, 2 } }, { 2, { 4, 0, 1 } },
+		      { 3, { 4, 0, 1 } }, { 1, { 3, 0, 1 } }, { 3, { 3, 0, 1 } }, { 0, { 3, 0, 1 } } };
+	int index[3];
+
+	for (size_t t = 0; t < sizeof lists / sizeof *lists; t++) {
+		int n = lists[t].n;
+		float out[21];
+		double want[21];
+
+		memcpy(index, lists[t].index, sizeof index);
+		for (int i = 0; i < 7 * n; i++)
+			want[i] = (double)in[7 * index[i / 7] + i % 7];
+		op->gather(&(struct gather){ out, in, index, n, 7 });
+		same("gather from one place", out, want, (size_t)(7 * n), 0);
+	}
+}
+
 static void
 test_gather(void **state)
 {
@@ -535,6 +558,7 @@ test_gather(void **state)
 	for (int i = 0; i < 21; i++)
 		want[i] += (double)dout[i];
 	same("add", out, want, 21, FORWARD);
+	gather_from_one_place(in);
 	free(in), free(dout), free(din);
 }
 

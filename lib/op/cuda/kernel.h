@@ -43,8 +43,8 @@ enum cuda_scratch {
 void *cuda_scratch(enum cuda_scratch which, size_t bytes);
 
 /*
- * The device's copy of n ints of the host, good until 64 others have been asked for. Sent only where the host's have changed since.
- * NULL (and a fault) when there is no memory.
+ * The device's copy of n ints of the host, good until 64 others have been asked for. Sent only where they are not what was sent from
+ * the same place before, or its beginning. NULL (and a fault) where it cannot be had.
  */
 const int *cuda_mirror(const int *host, size_t n);
 

@@ -161,10 +161,11 @@ cuda_scratch(enum cuda_scratch which, size_t bytes)
 
 constexpr int MIRRORS = 64;
 
+/* The device has the first n of `sent`. */
 struct mirror {
 	const int *host; /* where they came from */
 	size_t n, room;
-	int *sent;        /* (room) page-locked: what they were */
+	int *sent;        /* (room) page-locked */
 	cudaEvent_t done; /* sent has been read */
 	struct kept device;
 	uint64_t used; /* when it was asked for last */
@@ -175,6 +176,7 @@ static struct {
 	uint64_t now;
 } mirrors;
 
+/* Of what lies at `host`: the one that there is, or else the one that has waited longest, emptied. */
 static struct mirror *
 mirror_of(const int *host)
 {
@@ -195,8 +197,9 @@ mirror_of(const int *host)
 	return m;
 }
 
+/* Room for n, at least 1; what grows is emptied. */
 static int
-make_room(struct mirror *m, size_t n)
+grow_mirror(struct mirror *m, size_t n)
 {
 	if (!m->done &&
 	    cuda_check(cudaEventCreateWithFlags(&m->done, cudaEventDisableTiming), "cudaEventCreateWithFlags"))
@@ -217,20 +220,22 @@ make_room(struct mirror *m, size_t n)
 const int *
 cuda_mirror(const int *host, size_t n)
 {
+	const size_t bytes = n * sizeof *host;
 	struct mirror *m = mirror_of(host);
 
-	if (make_room(m, n ? n : 1))
+	if (grow_mirror(m, n ? n : 1))
 		return NULL;
-	if (m->n == n && !memcmp(m->sent, host, n * sizeof *host))
+	if (n <= m->n && !memcmp(m->sent, host, bytes))
 		return (const int *)m->device.at;
-	cuda_check(cudaEventSynchronize(m->done), "cudaEventSynchronize");
-	memcpy(m->sent, host, n * sizeof *host);
+	m->n = 0;
+	if (cuda_check(cudaEventSynchronize(m->done), "cudaEventSynchronize"))
+		return NULL;
+	memcpy(m->sent, host, bytes);
+	if (cuda_check(cudaMemcpyAsync(m->device.at, m->sent, bytes, cudaMemcpyHostToDevice, cuda_stream),
+	               "cudaMemcpyAsync") ||
+	    cuda_check(cudaEventRecord(m->done, cuda_stream), "cudaEventRecord"))
+		return NULL;
 	m->n = n;
-	if (n)
-		cuda_check(
-			cudaMemcpyAsync(m->device.at, m->sent, n * sizeof *host, cudaMemcpyHostToDevice, cuda_stream),
-			"cudaMemcpyAsync");
-	cuda_check(cudaEventRecord(m->done, cuda_stream), "cudaEventRecord");
 	return (const int *)m->device.at;
 }
 
