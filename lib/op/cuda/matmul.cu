@@ -231,34 +231,42 @@ cuda_pack_free(struct packed *p)
 	free(p);
 }
 
+/* out (n) written = the host's in that precision; -1 where there is no memory to round it. */
+static int
+put_weight(void *out, const float *host, size_t n, enum precision precision)
+{
+	float *wide = (float *)out;
+
+	if (precision == PRECISION_BF16)
+		wide = (float *)cuda_scratch(SCRATCH_WEIGHT, n * sizeof *wide);
+	if (!wide)
+		return -1;
+	cuda_put(wide, host, n * sizeof *wide);
+	if (precision == PRECISION_BF16)
+		cuda_narrow((bf16 *)out, wide, n);
+	return 0;
+}
+
 struct packed *
 cuda_pack(const struct pack *from)
 {
 	const size_t n = (size_t)from->O * (size_t)from->I, O = (size_t)from->O;
 	const size_t size = from->precision == PRECISION_BF16 ? sizeof(bf16) : sizeof(float);
 	struct packed *p = (struct packed *)calloc(1, sizeof *p);
-	float *wide;
+	int bad;
 
 	if (!p)
 		return NULL;
 	p->precision = from->precision;
 	p->weight = cuda_alloc((size_t)from->parts * n * size);
 	p->bias = (float *)cuda_alloc((size_t)from->parts * O * sizeof *p->bias);
-	wide = (float *)cuda_scratch(SCRATCH_WEIGHT, n * sizeof *wide);
-	if (!p->weight || !p->bias || !wide) {
-		cuda_pack_free(p);
-		return NULL;
-	}
-	for (int i = 0; i < from->parts; i++) {
-		float *weight = (float *)p->weight + (size_t)i * n;
-
-		if (p->precision == PRECISION_BF16) {
-			cuda_put(wide, from->weight[i], n * sizeof *wide);
-			cuda_narrow((bf16 *)p->weight + (size_t)i * n, wide, n);
-		} else {
-			cuda_put(weight, from->weight[i], n * sizeof *weight);
-		}
+	bad = !p->weight || !p->bias;
+	for (int i = 0; i < from->parts && !bad; i++) {
+		bad = put_weight((char *)p->weight + (size_t)i * n * size, from->weight[i], n, p->precision);
 		cuda_put(p->bias + (size_t)i * O, from->bias[i], O * sizeof *p->bias);
 	}
-	return p;
+	if (!bad)
+		return p;
+	cuda_pack_free(p);
+	return NULL;
 }
