@@ -121,8 +121,9 @@ room(size_t n, size_t size)
 	return p;
 }
 
+/* All that is needed with more ranks than one. */
 static void
-make_room(struct work *w)
+make_buffers(struct work *w)
 {
 	size_t ranks = (size_t)w->ranks, params = (size_t)w->share.params.n;
 
@@ -176,7 +177,7 @@ join_ranks(struct work *w, struct err *err)
 		return -1;
 	if (w->ranks == 1)
 		return 0;
-	make_room(w);
+	make_buffers(w);
 	rank_facts(&ours, &w->run, &w->shard, &w->share.plan, nccl);
 	first = ours;
 	MPI_Ibcast(&first, sizeof first, MPI_BYTE, 0, MPI_COMM_WORLD, &request);

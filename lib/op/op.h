@@ -19,6 +19,7 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "sys/both.h"
 #include "sys/err.h"
 
 /* Ragged rows: place b has rows off[b] … off[b+1]-1; off is HOST memory (n + 1), off[0] = 0. */
@@ -51,10 +52,23 @@ struct dropout {
 };
 
 /* Of place b of this rank's batch: ranks take the questions in turn. */
-static inline uint32_t
+static BOTH inline uint32_t
 dropout_place(const struct dropout *drop, int b)
 {
 	return (uint32_t)b * (1 + drop->others) + drop->shard;
+}
+
+/* The row that is drawn for: of hidden states, the index-th of place b; of probabilities, a query's in one of H heads. */
+static BOTH inline uint32_t
+dropout_row(const struct dropout *drop, int b, int index)
+{
+	return dropout_place(drop, b) * drop->stride + (uint32_t)index;
+}
+
+static BOTH inline uint32_t
+dropout_query(const struct dropout *drop, int b, int H, int head, int query)
+{
+	return (dropout_place(drop, b) * (uint32_t)H + (uint32_t)head) * drop->stride + (uint32_t)query;
 }
 
 /* word (V, D), position (P, D), type (2, D): out (N, D) written = word[id] + position[index] + type[0] */

@@ -216,8 +216,7 @@ block_draw_factors(const struct block *b)
 	const struct part *p = b->p;
 	int K = padded(p->Tk);
 	const struct dropout *drop = &p->a->drop;
-	uint32_t place = dropout_place(drop, p->place);
-	uint32_t row = (place * (uint32_t)p->a->H + (uint32_t)p->head) * drop->stride + (uint32_t)b->first;
+	uint32_t row = dropout_query(drop, p->place, p->a->H, p->head, b->first);
 
 	for (int i = 0; i < b->rows * K; i++)
 		b->factor_rows[i] = 1;

@@ -29,8 +29,7 @@ cpu_average(const struct average *a)
 
 			row_average(out, a->a + (size_t)r * D, a->b ? a->b + (size_t)r * D : NULL, a->D);
 			if (a->drop.p > 0)
-				cpu_drop(out, a->D, &a->drop,
-				         dropout_place(&a->drop, b) * a->drop.stride + (uint32_t)(r - a->rows.off[b]));
+				cpu_drop(out, a->D, &a->drop, dropout_row(&a->drop, b, r - a->rows.off[b]));
 			if (a->out16)
 				cpu_narrow_row(a->out16 + (size_t)r * D, out, D);
 		}
@@ -48,7 +47,6 @@ cpu_average_backward(const struct average_backward *a)
 
 			row_scale(d, a->dout + (size_t)r * D, a->parts == 2 ? 0.5f : 1, a->D);
 			if (a->drop.p > 0)
-				cpu_drop(d, a->D, &a->drop,
-				         dropout_place(&a->drop, b) * a->drop.stride + (uint32_t)(r - a->rows.off[b]));
+				cpu_drop(d, a->D, &a->drop, dropout_row(&a->drop, b, r - a->rows.off[b]));
 		}
 }

@@ -79,7 +79,7 @@ cpu_layernorm(const struct layernorm *n)
 #pragma omp parallel for schedule(static) if ((size_t)rows_total(&n->rows) * (size_t)n->D > PARALLEL_LEAST)
 	for (int b = 0; b < n->rows.n; b++)
 		for (int r = n->rows.off[b]; r < n->rows.off[b + 1]; r++)
-			forward_row(n, r, dropout_place(&n->drop, b) * n->drop.stride + (uint32_t)(r - n->rows.off[b]));
+			forward_row(n, r, dropout_row(&n->drop, b, r - n->rows.off[b]));
 }
 
 /* dx = rstd (g - mean(g) - xhat mean(g xhat)), g = dout gain. out may be dout. */
@@ -150,7 +150,6 @@ cpu_layernorm_backward(const struct layernorm_backward *n)
 			else if (n->dresidual)
 				memcpy(n->dresidual + at, own, (size_t)D * sizeof *own);
 			if (n->drop.p > 0)
-				cpu_drop(n->din + at, D, &n->drop,
-				         dropout_place(&n->drop, b) * n->drop.stride + (uint32_t)(r - n->rows.off[b]));
+				cpu_drop(n->din + at, D, &n->drop, dropout_row(&n->drop, b, r - n->rows.off[b]));
 		}
 }

@@ -7,9 +7,9 @@
 
 constexpr size_t RESERVED = 1024; /* bytes of shared memory for what is declared in kernels */
 
-/* In shared memory, where it is large enough. */
+/* Where blocks have their rooms: in shared memory, where that is large enough. */
 static int
-make_room(struct attention_work *w)
+choose_rooms(struct attention_work *w)
 {
 	const dim3 grid = attention_grid(w);
 	struct attention_room room;
@@ -45,7 +45,7 @@ attention_begin(struct attention_work *w, const struct attention *a, int backwar
 	w->turns = backward ? 1 : (most_rows(&a->queries) + QUERIES - 1) / QUERIES;
 	w->a.queries.off = cuda_mirror(a->queries.off, n);
 	w->a.keys.off = cuda_mirror(a->keys.off, n);
-	return w->a.queries.off && w->a.keys.off ? make_room(w) : -1;
+	return w->a.queries.off && w->a.keys.off ? choose_rooms(w) : -1;
 }
 
 /* What of it a kernel does: all, or the parts before and after a softmax of all matrices. */

@@ -164,8 +164,7 @@ attention_probabilities(const struct attention_work *w, const struct attention_p
 static __device__ inline void
 attention_drop(const struct attention_work *w, const struct attention_part *p, float *x, int query)
 {
-	const uint32_t place = drop_place(&w->drop, p->place);
-	const uint32_t row = (place * (uint32_t)w->a.H + (uint32_t)p->head) * w->drop.stride + (uint32_t)query;
+	const uint32_t row = dropout_query(&w->drop.of, p->place, w->a.H, p->head, query);
 
 	if (!w->drop.any)
 		return;

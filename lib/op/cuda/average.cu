@@ -18,12 +18,11 @@ __global__ static void
 average_rows(struct rows_of_average w)
 {
 	const int r = own_row();
-	uint32_t row = 0;
+	uint32_t row;
 
 	if (r >= w.N)
 		return;
-	if (w.drop.any)
-		row = drop_row(&w.drop, w.off, w.places, r);
+	row = ragged_dropout_row(&w.drop, w.off, w.places, r);
 	for (int c = own_column(0, 0); c < w.D; c += COLUMNS * WARP) {
 		const size_t at = (size_t)r * w.D + c;
 		const int left = w.D - c;

@@ -8,9 +8,8 @@
 #include "sys/philox.h"
 
 struct drop {
-	uint64_t seed;
-	uint32_t step, site, stride, bound;
-	uint32_t shard, ranks; /* places are counted over all ranks: op.h, dropout_place() */
+	struct dropout of;
+	uint32_t bound;
 	float scale;
 	int any;
 };
@@ -18,15 +17,9 @@ struct drop {
 static inline struct drop
 drop_of(const struct dropout *d)
 {
-	return (struct drop){ .seed = d->seed,
-		              .step = d->step,
-		              .site = d->site,
-		              .stride = d->stride,
-		              .bound = (uint32_t)ceil((double)d->p * 4294967296.0),
-		              .shard = d->shard,
-		              .ranks = 1 + d->others,
-		              .scale = 1 / (1 - d->p),
-		              .any = d->p > 0 };
+	return (struct drop){
+		.of = *d, .bound = (uint32_t)ceil((double)d->p * 4294967296.0), .scale = 1 / (1 - d->p), .any = d->p > 0
+	};
 }
 
 /* The factors of columns [column, column + COLUMNS) of a row; column is a multiple of COLUMNS. */
@@ -35,24 +28,21 @@ drop_factors(float factor[COLUMNS], const struct drop *d, uint32_t row, int colu
 {
 	uint32_t drawn[COLUMNS];
 
-	philox4x32(drawn, d->seed, d->step, d->site, row, (uint32_t)column / COLUMNS);
+	philox4x32(drawn, d->of.seed, d->of.step, d->of.site, row, (uint32_t)column / COLUMNS);
 	for (int k = 0; k < COLUMNS; k++)
 		factor[k] = drawn[k] >= d->bound ? d->scale : 0;
 }
 
+/* dropout_row() of row r of ragged rows; 0 where nothing is drawn. */
 static __device__ inline uint32_t
-drop_place(const struct drop *d, int place)
+ragged_dropout_row(const struct drop *d, const int *off, int places, int r)
 {
-	return (uint32_t)place * d->ranks + d->shard;
-}
+	int place;
 
-/* Row r of ragged rows, in dropout's count. */
-static __device__ inline uint32_t
-drop_row(const struct drop *d, const int *off, int places, int r)
-{
-	const int place = place_of(off, places, r);
-
-	return drop_place(d, place) * d->stride + (uint32_t)(r - off[place]);
+	if (!d->any)
+		return 0;
+	place = place_of(off, places, r);
+	return dropout_row(&d->of, place, r - off[place]);
 }
 
 #endif

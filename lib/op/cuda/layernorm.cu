@@ -25,7 +25,7 @@ staged(int D)
 
 /* x (D) = dropout(in) + residual; returns the lane's share of its sum. */
 static __device__ inline float
-take_row(const struct forward *w, float *x, size_t at, uint32_t drop_row)
+take_row(const struct forward *w, float *x, size_t at, uint32_t row)
 {
 	const int D = w->n.D;
 	float sum = 0;
@@ -42,7 +42,7 @@ take_row(const struct forward *w, float *x, size_t at, uint32_t drop_row)
 			if (c >= D)
 				continue;
 			if (w->drop.any)
-				drop_factors(factor, &w->drop, drop_row, c);
+				drop_factors(factor, &w->drop, row, c);
 			for (int k = 0; k < COLUMNS; k++) {
 				in[i][k] = (w->drop.any ? in[i][k] * factor[k] : in[i][k]) + residual[i][k];
 				sum += in[i][k];
@@ -106,8 +106,7 @@ __launch_bounds__(THREADS, 4) forward_rows(struct forward w)
 	if (r >= w.N)
 		return;
 	x = D <= STAGED ? (float *)shared + threadIdx.x / WARP * staged(D) : w.n.out + at;
-	mean = sum_lanes(take_row(&w, x, at, w.drop.any ? drop_row(&w.drop, w.off, w.n.rows.n, r) : 0), WARP) /
-	       (float)D;
+	mean = sum_lanes(take_row(&w, x, at, ragged_dropout_row(&w.drop, w.off, w.n.rows.n, r)), WARP) / (float)D;
 	rstd = 1 / sqrtf(sum_lanes(center_row(x, D, mean), WARP) / (float)D + EPS);
 	if (w.n.rstd && own_lane() == 0)
 		w.n.rstd[r] = rstd;
@@ -186,7 +185,7 @@ __launch_bounds__(THREADS, 4) backward_rows(struct backward w)
 
 	if (r >= w.N)
 		return;
-	row = w.drop.any ? drop_row(&w.drop, w.off, w.n.rows.n, r) : 0;
+	row = ragged_dropout_row(&w.drop, w.off, w.n.rows.n, r);
 	sum_row(&w, at, &sum, &dot);
 	sum = sum_lanes(sum, WARP) / (float)D;
 	dot = sum_lanes(dot, WARP) / (float)D;
