@@ -161,19 +161,30 @@ join_devices(const struct work *w, struct err *err)
 	return op->ranks_join(&meeting, w->rank, w->ranks, err);
 }
 
+/* MPI for threads at the same time: the first is in it when another ends the job (end_all()). */
+static int
+open_mpi(struct work *w, struct err *err)
+{
+	int level;
+
+	MPI_Init_thread(NULL, NULL, MPI_THREAD_MULTIPLE, &level);
+	if (level < MPI_THREAD_MULTIPLE)
+		return err_set(err, "MPI's thread level is %d, expected MPI_THREAD_MULTIPLE, %d", level,
+		               MPI_THREAD_MULTIPLE);
+	MPI_Comm_rank(MPI_COMM_WORLD, &w->rank);
+	MPI_Comm_size(MPI_COMM_WORLD, &w->ranks);
+	__atomic_store_n(&joined, 1, __ATOMIC_RELEASE);
+	return 0;
+}
+
 /* All ranks' headers against the first's. */
 static int
 join_ranks(struct work *w, struct err *err)
 {
 	struct rank_facts ours, first;
 	MPI_Request request;
-	int level;
 
-	MPI_Init_thread(NULL, NULL, MPI_THREAD_MULTIPLE, &level);
-	MPI_Comm_rank(MPI_COMM_WORLD, &w->rank);
-	MPI_Comm_size(MPI_COMM_WORLD, &w->ranks);
-	__atomic_store_n(&joined, 1, __ATOMIC_RELEASE);
-	if (rank_shard_check(&w->shard, w->rank, w->ranks, err))
+	if (open_mpi(w, err) || rank_shard_check(&w->shard, w->rank, w->ranks, err))
 		return -1;
 	if (w->ranks == 1)
 		return 0;

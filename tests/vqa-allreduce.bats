@@ -280,6 +280,23 @@ all_gone() {
 	[ "$(cat said)" = "vqa-forward: stdin: record 1 (header): 'shard' is 2, expected 0 to 1" ]
 }
 
+# One that says less of itself than it can.
+@test "an MPI that only one thread at a time may call" {
+	trainings
+	gcc -shared -fPIC -o level.so -x c - <<-'end'
+		int PMPI_Init_thread(int *, char ***, int, int *);
+		int MPI_Init_thread(int *argc, char ***argv, int asked, int *level)
+		{
+			int status = PMPI_Init_thread(argc, argv, asked, level);
+			*level = 2;
+			return status;
+		}
+	end
+	vqa-forward -t -b 12 "$FILES/softmax.safetensors" <"$FILES/stream" 2>said.forward | vqa-loss 2>said.loss | vqa-backward 2>said.backward |
+		LD_PRELOAD=./level.so vqa-allreduce 2>said | vqa-step 2>said.step && return 1
+	[ "$(cat said)" = "vqa-allreduce: MPI's thread level is 2, expected MPI_THREAD_MULTIPLE, 3" ]
+}
+
 # A stream that is long enough to be disturbed, its shards, and what an undisturbed run makes of it.
 long_run() {
 	trainings
