@@ -27,7 +27,7 @@ enum dtype {
 	DTYPE_BOOL
 };
 
-enum { TENSOR_DIMS = 4, TENSOR_NAME = 192, TENSORS_MOST = 1 << 17 };
+enum { TENSOR_DIMS = 4, TENSOR_NAME = 192, TENSORS_MOST = 1 << 17, IMAGE_HEADER_MOST = 100000000 /* bytes */ };
 
 struct tensor {
 	char name[TENSOR_NAME];
@@ -78,7 +78,7 @@ image_data(const struct image *image, const struct tensor *tensor)
 /* A mapped file's bytes will not be read soon: they need not stay in memory. */
 void image_forget(const struct image *image, const void *data, size_t bytes);
 
-/* Lay out an image to be written: begin, add tensors and metadata, then the header's bytes. Data start on a multiple
+/* Lay out an image to be written (image_write.c): begin, add tensors and metadata, then the header's bytes. Data start on a multiple
  * of 64 bytes (the header is padded with spaces), and so does each tensor whose predecessors are multiples of 64. */
 void image_begin(struct image *image);
 int image_add(struct image *image, const char *name, enum dtype dtype, int dims, const int64_t *shape, struct err *err);
