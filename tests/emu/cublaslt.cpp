@@ -1,34 +1,6 @@
 /* cuBLASLt's handles and descriptors. An attribute or a value of one that is not emulated ends the process. */
-#include <set>
-
 #include "emu.h"
 #include "matmul.h"
-
-static std::set<const void *> &
-live(void)
-{
-	/* Never destroyed: exit() may come before the last call. */
-	static auto *handles = new std::set<const void *>;
-
-	return *handles;
-}
-
-void
-emu_lt_check(const char *call, const char *what, const void *handle)
-{
-	if (!live().count(handle))
-		emu_die("%s: %p is not a %s, or was destroyed", call, handle, what);
-}
-
-template <typename T>
-static cublasStatus_t
-destroy(const char *call, const char *what, T *handle)
-{
-	emu_lt_check(call, what, handle);
-	live().erase(handle);
-	delete handle;
-	return CUBLAS_STATUS_SUCCESS;
-}
 
 template <typename T>
 static cublasStatus_t
@@ -37,6 +9,19 @@ set(T *field, const void *buf, size_t size)
 	if (!buf || size != sizeof *field)
 		return CUBLAS_STATUS_INVALID_VALUE;
 	memcpy(field, buf, size);
+	return CUBLAS_STATUS_SUCCESS;
+}
+
+/* An attribute of which one value is emulated, `only`. */
+static cublasStatus_t
+set_to(int32_t only, const char *call, const char *words, const void *buf, size_t size)
+{
+	int32_t value;
+
+	if (set(&value, buf, size))
+		return CUBLAS_STATUS_INVALID_VALUE;
+	if (value != only)
+		emu_die("%s: %s %d is not emulated, only %d", call, words, value, only);
 	return CUBLAS_STATUS_SUCCESS;
 }
 
@@ -79,15 +64,15 @@ cublasLtCreate(cublasLtHandle_t *handle)
 {
 	if (emu_device())
 		return CUBLAS_STATUS_NOT_INITIALIZED;
-	*handle = new cublasLtContext{ 1 };
-	live().insert(*handle);
+	*handle = emu_new_handle(cublasLtContext{});
 	return CUBLAS_STATUS_SUCCESS;
 }
 
 cublasStatus_t
 cublasLtDestroy(cublasLtHandle_t handle)
 {
-	return destroy("cublasLtDestroy", "handle", handle);
+	emu_delete_handle("cublasLtDestroy", handle);
+	return CUBLAS_STATUS_SUCCESS;
 }
 
 cublasStatus_t
@@ -98,15 +83,16 @@ cublasLtMatmulDescCreate(cublasLtMatmulDesc_t *desc, cublasComputeType_t compute
 		emu_die("cublasLtMatmulDescCreate: compute type %d is not emulated", compute);
 	if (scale != CUDA_R_32F)
 		emu_die("cublasLtMatmulDescCreate: scale type %d is not emulated, only CUDA_R_32F", scale);
-	*desc = new emu_matmul_desc{ compute, CUBLAS_OP_N, CUBLAS_OP_N, CUBLASLT_EPILOGUE_DEFAULT, NULL, -1 };
-	live().insert(*desc);
+	*desc = emu_new_handle(
+		emu_matmul_desc{ compute, CUBLAS_OP_N, CUBLAS_OP_N, CUBLASLT_EPILOGUE_DEFAULT, NULL, -1 });
 	return CUBLAS_STATUS_SUCCESS;
 }
 
 cublasStatus_t
 cublasLtMatmulDescDestroy(cublasLtMatmulDesc_t desc)
 {
-	return destroy("cublasLtMatmulDescDestroy", "descriptor", desc);
+	emu_delete_handle("cublasLtMatmulDescDestroy", desc);
+	return CUBLAS_STATUS_SUCCESS;
 }
 
 cublasStatus_t
@@ -114,9 +100,8 @@ cublasLtMatmulDescSetAttribute(cublasLtMatmulDesc_t desc, cublasLtMatmulDescAttr
                                size_t size)
 {
 	const char *call = "cublasLtMatmulDescSetAttribute";
-	int32_t mode = 0;
 
-	emu_lt_check(call, "descriptor", desc);
+	emu_check_handle(call, desc);
 	switch (attr) {
 	case CUBLASLT_MATMUL_DESC_TRANSA:
 		return set(&desc->transa, buf, size);
@@ -127,9 +112,7 @@ cublasLtMatmulDescSetAttribute(cublasLtMatmulDesc_t desc, cublasLtMatmulDescAttr
 	case CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE:
 		return set(&desc->bias_type, buf, size);
 	case CUBLASLT_MATMUL_DESC_POINTER_MODE:
-		if (!set(&mode, buf, size) && mode != CUBLASLT_POINTER_MODE_HOST)
-			emu_die("%s: pointer mode %d is not emulated, only host", call, mode);
-		return size == sizeof mode ? CUBLAS_STATUS_SUCCESS : CUBLAS_STATUS_INVALID_VALUE;
+		return set_to(CUBLASLT_POINTER_MODE_HOST, call, "pointer mode", buf, size);
 	case CUBLASLT_MATMUL_DESC_EPILOGUE:
 		if (set(&desc->epilogue, buf, size))
 			return CUBLAS_STATUS_INVALID_VALUE;
@@ -146,15 +129,15 @@ cublasLtMatrixLayoutCreate(cublasLtMatrixLayout_t *layout, cudaDataType type, ui
 {
 	if (type != CUDA_R_32F && type != CUDA_R_16BF)
 		emu_die("cublasLtMatrixLayoutCreate: type %d is not emulated, only CUDA_R_32F and CUDA_R_16BF", type);
-	*layout = new emu_matrix_layout{ type, rows, cols, ld, 0, 1 };
-	live().insert(*layout);
+	*layout = emu_new_handle(emu_matrix_layout{ type, rows, cols, ld, 0, 1 });
 	return CUBLAS_STATUS_SUCCESS;
 }
 
 cublasStatus_t
 cublasLtMatrixLayoutDestroy(cublasLtMatrixLayout_t layout)
 {
-	return destroy("cublasLtMatrixLayoutDestroy", "layout", layout);
+	emu_delete_handle("cublasLtMatrixLayoutDestroy", layout);
+	return CUBLAS_STATUS_SUCCESS;
 }
 
 cublasStatus_t
@@ -162,14 +145,11 @@ cublasLtMatrixLayoutSetAttribute(cublasLtMatrixLayout_t layout, cublasLtMatrixLa
                                  size_t size)
 {
 	const char *call = "cublasLtMatrixLayoutSetAttribute";
-	int32_t order = 0;
 
-	emu_lt_check(call, "layout", layout);
+	emu_check_handle(call, layout);
 	switch (attr) {
 	case CUBLASLT_MATRIX_LAYOUT_ORDER:
-		if (!set(&order, buf, size) && order != CUBLASLT_ORDER_COL)
-			emu_die("%s: order %d is not emulated, only columns", call, order);
-		return size == sizeof order ? CUBLAS_STATUS_SUCCESS : CUBLAS_STATUS_INVALID_VALUE;
+		return set_to(CUBLASLT_ORDER_COL, call, "order", buf, size);
 	case CUBLASLT_MATRIX_LAYOUT_ROWS:
 		return set(&layout->rows, buf, size);
 	case CUBLASLT_MATRIX_LAYOUT_COLS:
@@ -188,15 +168,15 @@ cublasLtMatrixLayoutSetAttribute(cublasLtMatrixLayout_t layout, cublasLtMatrixLa
 cublasStatus_t
 cublasLtMatmulPreferenceCreate(cublasLtMatmulPreference_t *pref)
 {
-	*pref = new emu_matmul_preference{ 0, { 256, 256, 256, 256 } };
-	live().insert(*pref);
+	*pref = emu_new_handle(emu_matmul_preference{ 0, { 256, 256, 256, 256 } });
 	return CUBLAS_STATUS_SUCCESS;
 }
 
 cublasStatus_t
 cublasLtMatmulPreferenceDestroy(cublasLtMatmulPreference_t pref)
 {
-	return destroy("cublasLtMatmulPreferenceDestroy", "preference", pref);
+	emu_delete_handle("cublasLtMatmulPreferenceDestroy", pref);
+	return CUBLAS_STATUS_SUCCESS;
 }
 
 cublasStatus_t
@@ -205,7 +185,7 @@ cublasLtMatmulPreferenceSetAttribute(cublasLtMatmulPreference_t pref, cublasLtMa
 {
 	const char *call = "cublasLtMatmulPreferenceSetAttribute";
 
-	emu_lt_check(call, "preference", pref);
+	emu_check_handle(call, pref);
 	switch (attr) {
 	case CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES:
 		return set(&pref->workspace, buf, size);

@@ -2,34 +2,18 @@
  * cuDNN's softmax of f32 in NCHW, y = alpha softmax(x) + beta y, y not read if beta is 0; what else is asked for ends
  * the process.
  */
-#include <set>
-
 #include "cudnn.h"
 #include "emu.h"
 
 struct cudnnContext {
+	static constexpr const char *NAME = "a handle of cuDNN's";
 	cudaStream_t stream;
 };
 
 struct cudnnTensorStruct {
+	static constexpr const char *NAME = "a descriptor of a tensor";
 	int set, n, c, h, w;
 };
-
-static std::set<const void *> &
-live(void)
-{
-	/* Never destroyed: exit() may come before the last call. */
-	static auto *handles = new std::set<const void *>;
-
-	return *handles;
-}
-
-static void
-check(const char *call, const char *what, const void *handle)
-{
-	if (!live().count(handle))
-		emu_die("%s: %p is not a %s, or was destroyed", call, handle, what);
-}
 
 size_t
 cudnnGetVersion(void)
@@ -58,24 +42,21 @@ cudnnCreate(cudnnHandle_t *handle)
 {
 	if (emu_device())
 		return CUDNN_STATUS_NOT_INITIALIZED;
-	*handle = new cudnnContext{ NULL };
-	live().insert(*handle);
+	*handle = emu_new_handle(cudnnContext{ NULL });
 	return CUDNN_STATUS_SUCCESS;
 }
 
 cudnnStatus_t
 cudnnDestroy(cudnnHandle_t handle)
 {
-	check("cudnnDestroy", "handle", handle);
-	live().erase(handle);
-	delete handle;
+	emu_delete_handle("cudnnDestroy", handle);
 	return CUDNN_STATUS_SUCCESS;
 }
 
 cudnnStatus_t
 cudnnSetStream(cudnnHandle_t handle, cudaStream_t stream)
 {
-	check("cudnnSetStream", "handle", handle);
+	emu_check_handle("cudnnSetStream", handle);
 	emu_check_stream("cudnnSetStream", stream);
 	handle->stream = stream;
 	return CUDNN_STATUS_SUCCESS;
@@ -84,17 +65,14 @@ cudnnSetStream(cudnnHandle_t handle, cudaStream_t stream)
 cudnnStatus_t
 cudnnCreateTensorDescriptor(cudnnTensorDescriptor_t *tensor)
 {
-	*tensor = new cudnnTensorStruct();
-	live().insert(*tensor);
+	*tensor = emu_new_handle(cudnnTensorStruct());
 	return CUDNN_STATUS_SUCCESS;
 }
 
 cudnnStatus_t
 cudnnDestroyTensorDescriptor(cudnnTensorDescriptor_t tensor)
 {
-	check("cudnnDestroyTensorDescriptor", "descriptor", tensor);
-	live().erase(tensor);
-	delete tensor;
+	emu_delete_handle("cudnnDestroyTensorDescriptor", tensor);
 	return CUDNN_STATUS_SUCCESS;
 }
 
@@ -102,7 +80,7 @@ cudnnStatus_t
 cudnnSetTensor4dDescriptor(cudnnTensorDescriptor_t tensor, cudnnTensorFormat_t format, cudnnDataType_t type, int n,
                            int c, int h, int w)
 {
-	check("cudnnSetTensor4dDescriptor", "descriptor", tensor);
+	emu_check_handle("cudnnSetTensor4dDescriptor", tensor);
 	if (format != CUDNN_TENSOR_NCHW || type != CUDNN_DATA_FLOAT)
 		emu_die("cudnnSetTensor4dDescriptor: format %d and type %d are not emulated, only NCHW of float",
 		        format, type);
@@ -134,9 +112,9 @@ cudnnSoftmaxForward(cudnnHandle_t handle, cudnnSoftmaxAlgorithm_t algorithm, cud
                     const cudnnTensorDescriptor_t xdesc, const void *x, const void *beta,
                     const cudnnTensorDescriptor_t ydesc, void *y)
 {
-	check("cudnnSoftmaxForward", "handle", handle);
-	check("cudnnSoftmaxForward", "descriptor", xdesc);
-	check("cudnnSoftmaxForward", "descriptor", ydesc);
+	emu_check_handle("cudnnSoftmaxForward", handle);
+	emu_check_handle("cudnnSoftmaxForward", xdesc);
+	emu_check_handle("cudnnSoftmaxForward", ydesc);
 	emu_check_stream("cudnnSoftmaxForward", handle->stream);
 	if (algorithm != CUDNN_SOFTMAX_ACCURATE)
 		emu_die("cudnnSoftmaxForward: algorithm %d is not emulated, only CUDNN_SOFTMAX_ACCURATE", algorithm);

@@ -94,6 +94,40 @@ void emu_late_finish(cudaStream_t stream, uint64_t number);
 void emu_late_finish_all(void);
 uint64_t emu_late_last(void);
 
+/*
+ * handle.cpp: the handles that live. What one points to says in NAME what it is, "a stream"; checked for being that, another, or one
+ * that was destroyed, ends the process.
+ */
+void emu_handle_made(const void *handle, const char *name);
+void emu_handle_gone(const void *handle);
+void emu_handle_check(const char *call, const void *handle, const char *name);
+
+template <typename T>
+static inline T *
+emu_new_handle(const T &value)
+{
+	T *handle = new T(value);
+
+	emu_handle_made(handle, T::NAME);
+	return handle;
+}
+
+template <typename T>
+static inline void
+emu_check_handle(const char *call, const T *handle)
+{
+	emu_handle_check(call, handle, T::NAME);
+}
+
+template <typename T>
+static inline void
+emu_delete_handle(const char *call, T *handle)
+{
+	emu_check_handle(call, handle);
+	emu_handle_gone(handle);
+	delete handle;
+}
+
 /* stream.cpp: whether the default stream waits for it. */
 int emu_stream_blocks(cudaStream_t stream);
 /* Ends the process unless it is NULL, one of CUDA's own or was created and not destroyed. */

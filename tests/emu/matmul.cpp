@@ -61,6 +61,16 @@ describe(const struct emu_matmul_desc *desc, const struct emu_matrix_layout *A, 
 	return a;
 }
 
+static void
+check_handles(const char *call, cublasLtHandle_t handle, cublasLtMatmulDesc_t desc,
+              std::initializer_list<cublasLtMatrixLayout_t> layouts)
+{
+	emu_check_handle(call, handle);
+	emu_check_handle(call, desc);
+	for (cublasLtMatrixLayout_t l : layouts)
+		emu_check_handle(call, l);
+}
+
 cublasStatus_t
 cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t handle, cublasLtMatmulDesc_t desc, cublasLtMatrixLayout_t Adesc,
                                cublasLtMatrixLayout_t Bdesc, cublasLtMatrixLayout_t Cdesc, cublasLtMatrixLayout_t Ddesc,
@@ -72,11 +82,8 @@ cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t handle, cublasLtMatmulDesc_t des
 	struct sizes s;
 	cublasStatus_t status;
 
-	emu_lt_check(call, "handle", handle);
-	emu_lt_check(call, "descriptor", desc);
-	for (cublasLtMatrixLayout_t l : { Adesc, Bdesc, Cdesc, Ddesc })
-		emu_lt_check(call, "layout", l);
-	emu_lt_check(call, "preference", pref);
+	check_handles(call, handle, desc, { Adesc, Bdesc, Cdesc, Ddesc });
+	emu_check_handle(call, pref);
 	if (requested < 1 || !results || !returned)
 		return CUBLAS_STATUS_INVALID_VALUE;
 	*returned = 0;
@@ -207,10 +214,7 @@ cublasLtMatmul(cublasLtHandle_t handle, cublasLtMatmulDesc_t desc, const void *a
 	float scale, add;
 	cublasStatus_t status;
 
-	emu_lt_check(call, "handle", handle);
-	emu_lt_check(call, "descriptor", desc);
-	for (cublasLtMatrixLayout_t l : { Adesc, Bdesc, Cdesc, Ddesc })
-		emu_lt_check(call, "layout", l);
+	check_handles(call, handle, desc, { Adesc, Bdesc, Cdesc, Ddesc });
 	emu_check_stream(call, stream);
 	status = examine(&s, desc, Adesc, Bdesc, Cdesc, Ddesc);
 	bias = desc->epilogue == CUBLASLT_EPILOGUE_BIAS;

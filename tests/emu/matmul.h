@@ -7,10 +7,11 @@
 #include "cublasLt.h"
 
 struct cublasLtContext {
-	int live;
+	static constexpr const char *NAME = "a handle of cuBLASLt's";
 };
 
 struct emu_matmul_desc {
+	static constexpr const char *NAME = "a descriptor of a product";
 	cublasComputeType_t compute;
 	cublasOperation_t transa, transb;
 	uint32_t epilogue;
@@ -19,6 +20,7 @@ struct emu_matmul_desc {
 };
 
 struct emu_matrix_layout {
+	static constexpr const char *NAME = "a layout";
 	int type;
 	uint64_t rows, cols;
 	int64_t ld, offset;
@@ -26,12 +28,10 @@ struct emu_matrix_layout {
 };
 
 struct emu_matmul_preference {
+	static constexpr const char *NAME = "a preference";
 	uint64_t workspace;
 	uint32_t alignment[4];
 };
-
-/* Ends the process unless the handle was created and not destroyed. */
-void emu_lt_check(const char *call, const char *what, const void *handle);
 
 /* out (m, n) = a^T b, a (k, m), b (k, n), all of them column after column. Sums run over k in order. */
 void emu_gemm(float *out, const float *a, const float *b, size_t m, size_t n, size_t k);

@@ -4,15 +4,15 @@
  */
 #include <time.h>
 
-#include <set>
-
 #include "emu.h"
 
 struct CUstream_st {
+	static constexpr const char *NAME = "a stream";
 	unsigned flags;
 };
 
 struct CUevent_st {
+	static constexpr const char *NAME = "an event";
 	unsigned flags;
 	int recorded;
 	struct timespec when;
@@ -20,20 +20,11 @@ struct CUevent_st {
 	uint64_t number; /* of the last copy before it */
 };
 
-static std::set<const void *> &
-live(void)
-{
-	/* Never destroyed: exit() may come before the last call. */
-	static auto *handles = new std::set<const void *>;
-
-	return *handles;
-}
-
 void
 emu_check_stream(const char *call, cudaStream_t stream)
 {
-	if (stream && stream != cudaStreamLegacy && stream != cudaStreamPerThread && !live().count(stream))
-		emu_die("%s: %p is not a stream, or was destroyed", call, (void *)stream);
+	if (stream && stream != cudaStreamLegacy && stream != cudaStreamPerThread)
+		emu_check_handle(call, stream);
 }
 
 int
@@ -43,13 +34,6 @@ emu_stream_blocks(cudaStream_t stream)
 	       !(stream->flags & cudaStreamNonBlocking);
 }
 
-static void
-check_event(const char *call, cudaEvent_t event)
-{
-	if (!live().count(event))
-		emu_die("%s: %p is not an event, or was destroyed", call, (void *)event);
-}
-
 cudaError_t
 cudaStreamCreateWithFlags(cudaStream_t *stream, unsigned flags)
 {
@@ -57,8 +41,7 @@ cudaStreamCreateWithFlags(cudaStream_t *stream, unsigned flags)
 		return cudaErrorNoDevice;
 	if (!stream || flags > cudaStreamNonBlocking)
 		return emu_error(cudaErrorInvalidValue);
-	*stream = new CUstream_st{ flags };
-	live().insert(*stream);
+	*stream = emu_new_handle(CUstream_st{ flags });
 	return cudaSuccess;
 }
 
@@ -71,11 +54,8 @@ cudaStreamCreate(cudaStream_t *stream)
 cudaError_t
 cudaStreamDestroy(cudaStream_t stream)
 {
-	if (!live().count(stream))
-		emu_die("cudaStreamDestroy: %p is not a stream, or was destroyed", (void *)stream);
 	emu_late_finish(stream, emu_late_last());
-	live().erase(stream);
-	delete stream;
+	emu_delete_handle("cudaStreamDestroy", stream);
 	return cudaSuccess;
 }
 
@@ -99,7 +79,7 @@ cudaError_t
 cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned flags)
 {
 	emu_check_stream("cudaStreamWaitEvent", stream);
-	check_event("cudaStreamWaitEvent", event);
+	emu_check_handle("cudaStreamWaitEvent", event);
 	if (event->recorded && event->stream != stream)
 		emu_late_wait(stream, event->stream, event->number);
 	return flags ? emu_error(cudaErrorInvalidValue) : cudaSuccess;
@@ -112,8 +92,7 @@ cudaEventCreateWithFlags(cudaEvent_t *event, unsigned flags)
 		return cudaErrorNoDevice;
 	if (!event || flags > 7 || (flags & cudaEventInterprocess && !(flags & cudaEventDisableTiming)))
 		return emu_error(cudaErrorInvalidValue);
-	*event = new CUevent_st{ flags, 0, {}, NULL, 0 };
-	live().insert(*event);
+	*event = emu_new_handle(CUevent_st{ flags, 0, {}, NULL, 0 });
 	return cudaSuccess;
 }
 
@@ -126,16 +105,14 @@ cudaEventCreate(cudaEvent_t *event)
 cudaError_t
 cudaEventDestroy(cudaEvent_t event)
 {
-	check_event("cudaEventDestroy", event);
-	live().erase(event);
-	delete event;
+	emu_delete_handle("cudaEventDestroy", event);
 	return cudaSuccess;
 }
 
 cudaError_t
 cudaEventRecord(cudaEvent_t event, cudaStream_t stream)
 {
-	check_event("cudaEventRecord", event);
+	emu_check_handle("cudaEventRecord", event);
 	emu_check_stream("cudaEventRecord", stream);
 	event->recorded = 1;
 	event->stream = stream;
@@ -147,7 +124,7 @@ cudaEventRecord(cudaEvent_t event, cudaStream_t stream)
 cudaError_t
 cudaEventSynchronize(cudaEvent_t event)
 {
-	check_event("cudaEventSynchronize", event);
+	emu_check_handle("cudaEventSynchronize", event);
 	if (event->recorded)
 		emu_late_finish(event->stream, event->number);
 	return cudaSuccess;
@@ -156,7 +133,7 @@ cudaEventSynchronize(cudaEvent_t event)
 cudaError_t
 cudaEventQuery(cudaEvent_t event)
 {
-	check_event("cudaEventQuery", event);
+	emu_check_handle("cudaEventQuery", event);
 	if (event->recorded)
 		emu_late_finish(event->stream, event->number);
 	return cudaSuccess;
@@ -165,8 +142,8 @@ cudaEventQuery(cudaEvent_t event)
 cudaError_t
 cudaEventElapsedTime(float *ms, cudaEvent_t start, cudaEvent_t end)
 {
-	check_event("cudaEventElapsedTime", start);
-	check_event("cudaEventElapsedTime", end);
+	emu_check_handle("cudaEventElapsedTime", start);
+	emu_check_handle("cudaEventElapsedTime", end);
 	if (!ms)
 		return emu_error(cudaErrorInvalidValue);
 	if (!start->recorded || !end->recorded || (start->flags | end->flags) & cudaEventDisableTiming)
@@ -181,7 +158,7 @@ static const char magic[] = "vqaemu1 event";
 cudaError_t
 cudaIpcGetEventHandle(cudaIpcEventHandle_t *handle, cudaEvent_t event)
 {
-	check_event("cudaIpcGetEventHandle", event);
+	emu_check_handle("cudaIpcGetEventHandle", event);
 	if (!handle || !(event->flags & cudaEventInterprocess))
 		return emu_error(cudaErrorInvalidValue);
 	memset(handle, 0, sizeof *handle);
