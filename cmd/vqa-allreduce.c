@@ -23,8 +23,11 @@
 #include "train/attach.h"
 #include "train/ranks.h"
 
-/* Values of a chunk; naps in ns: the first, the longest for data under way, the longest for ranks that still compute. */
-enum { CHUNK = 1 << 22, NAP = 10000, NAP_DATA = 40000, NAP_RANKS = 1000000, GRACE = 10 };
+/*
+ * Values of a chunk; naps in ns: the first, the longest for data under way, the longest for ranks that still compute; seconds: for a rank
+ * that ends all, and for its MPI_Abort(), which may wait for ever where mpirun was killed a moment ago.
+ */
+enum { CHUNK = 1 << 22, NAP = 10000, NAP_DATA = 40000, NAP_RANKS = 1000000, GRACE = 10, ABORT = 3 };
 
 static int nccl;
 
@@ -75,7 +78,7 @@ static void __attribute__((noreturn)) end_all(const char *words)
 		for (;;)
 			pause();
 	warn_words("%s", words);
-	alarm(GRACE); /* this process goes whatever becomes of the others */
+	alarm(ABORT); /* this process goes whatever becomes of the others */
 	if (__atomic_load_n(&joined, __ATOMIC_ACQUIRE))
 		MPI_Abort(MPI_COMM_WORLD, 1);
 	_exit(1);
