@@ -43,10 +43,11 @@ check(cublasStatus_t status, const char *what)
 static int
 open_library(void)
 {
-	const char *tf32 = getenv("VQA_TF32");
+	const char *tf32;
 
 	if (here.handle)
 		return 0;
+	tf32 = getenv("VQA_TF32");
 	here.tf32 = tf32 && tf32[0] == '1';
 	return check(cublasLtCreate(&here.handle), "cublasLtCreate");
 }
