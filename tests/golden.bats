@@ -128,8 +128,8 @@ steps() {
 	done
 }
 
-# One, two or three threads: the same bytes, of answers, gradients and weights. 128 wide and at batch 8, so that the loops are divided; spans
-# with a row a place, and with rows that are averaged.
+# rows of spans, precision. One, two or three threads: the same bytes, of answers, gradients and weights. 128 wide and at batch 8, so that the
+# loops are divided; spans with a row a place, and with rows that are averaged.
 threads_do_not_matter() {
 	[ -z "${VQA_SANITIZED:-}" ] || skip "trainings run in the release build"
 	set -o pipefail
@@ -138,9 +138,9 @@ threads_do_not_matter() {
 	/usr/bin/python3 "$ROOT/tests/synthetic.py" --names --answers 13 --questions 24 >stream
 	for threads in 1 2 3; do
 		export OMP_NUM_THREADS=$threads
-		vqa-forward -l -a all -b 8 start <stream >answers.$threads
-		vqa-forward -t -b 8 -r 3 start <stream | vqa-loss | vqa-backward -g gradients.$threads >batches
-		vqa-forward -t -b 8 -r 3 start <stream | vqa-loss | vqa-backward |
+		vqa-forward -p "$2" -l -a all -b 8 start <stream >answers.$threads
+		vqa-forward -p "$2" -t -b 8 -r 3 start <stream | vqa-loss | vqa-backward -g gradients.$threads >batches
+		vqa-forward -p "$2" -t -b 8 -r 3 start <stream | vqa-loss | vqa-backward |
 			vqa-step -o run.$threads --lr 0.01 --schedule constant >table
 		[ "$threads" = 1 ] && continue
 		cmp answers.1 answers.$threads
@@ -152,9 +152,14 @@ threads_do_not_matter() {
 }
 
 @test "the number of threads does not matter" {
-	threads_do_not_matter 8
+	threads_do_not_matter 8 f32
 }
 
 @test "the number of threads does not matter, with rows of spans that are averaged" {
-	threads_do_not_matter 3
+	threads_do_not_matter 3 f32
+}
+
+@test "the number of threads does not matter, in bf16" {
+	grep -qw avx512bw /proc/cpuinfo || skip 'this processor has no products in bf16'
+	threads_do_not_matter 8 bf16
 }

@@ -374,7 +374,11 @@ product_double(const float *in, const float *weight, const float *bias, int N, i
 
 static const struct {
 	int N, I, O; /* O: of each of two parts */
-} packed_shapes[] = { { 1, 1, 1 }, { 7, 5, 3 }, { 33, 70, 48 }, { 40, 64, 260 } };
+} packed_shapes[] = {
+	{ 1, 1, 1 },     { 7, 5, 3 },      { 33, 70, 48 },  { 40, 64, 260 },
+	{ 16, 32, 16 },  { 17, 1100, 40 }, { 70, 290, 70 }, { 345, 33, 33 }, /* beyond what AMX's products do at a time, and at its bounds */
+	{ 20, 256, 420 },
+};
 
 /* Two layers packed below each other against both alone; from float32 and from its twin; with and without out's own twin. */
 static void
@@ -428,19 +432,26 @@ test_packed(void **state)
 		check_packed(PRECISION_BF16);
 }
 
-/* Forward and backward in bf16 are products of rounded factors; the bias's gradient is not rounded. */
+/* Forward and backward in bf16 are products of rounded factors; the bias's gradient is not rounded. Written, then added. */
 static void
-test_bf16(void **state)
+check_bf16(int N, int I, int O)
 {
-	enum { N = 9, I = 70, O = 52 };
-	float *in = values(N * I, 1), *weight = values(O * I, 2), *bias = values(O, 3), *out = values(N * O, 4);
-	float *d = values(N * O, 5), *din = values(N * I, 6), *dw = values(O * I, 7), *db = values(O, 8);
-	double Din[N * I] = { 0 }, Dw[O * I] = { 0 }, Db[O] = { 0 };
+	const size_t in_n = (size_t)(N * I), w_n = (size_t)(O * I), n = (size_t)(N * O);
+	float *in = values(in_n, 1), *weight = values(w_n, 2), *bias = values((size_t)O, 3), *out = values(n, 4);
+	float *d = values(n, 5), *din = values(in_n, 6), *dw = values(w_n, 7), *db = values((size_t)O, 8);
+	double *Din = calloc(in_n, sizeof *Din), *Dw = calloc(w_n, sizeof *Dw), *Db = calloc((size_t)O, sizeof *Db);
 	double *want = product_double(in, weight, bias, N, I, O, PRECISION_BF16);
+	struct linear_backward back = { .din = din,
+		                        .dweight = dw,
+		                        .dbias = db,
+		                        .dout = d,
+		                        .in = in,
+		                        .weight = weight,
+		                        .N = N,
+		                        .I = I,
+		                        .O = O,
+		                        .precision = PRECISION_BF16 };
 
-	(void)state;
-	if (!op->has(PRECISION_BF16))
-		skip();
 	op->linear(&(struct linear){ .out = out,
 	                             .in = in,
 	                             .weight = weight,
@@ -449,7 +460,7 @@ test_bf16(void **state)
 	                             .I = I,
 	                             .O = O,
 	                             .precision = PRECISION_BF16 });
-	same("bf16", out, want, N * O, FORWARD);
+	same("bf16", out, want, n, FORWARD);
 	for (int r = 0; r < N; r++)
 		for (int o = 0; o < O; o++) {
 			const double by = factor(d[r * O + o], PRECISION_BF16);
@@ -460,20 +471,32 @@ test_bf16(void **state)
 				Dw[o * I + i] += by * factor(in[r * I + i], PRECISION_BF16);
 			}
 		}
-	op->linear_backward(&(struct linear_backward){ .din = din,
-	                                               .dweight = dw,
-	                                               .dbias = db,
-	                                               .dout = d,
-	                                               .in = in,
-	                                               .weight = weight,
-	                                               .N = N,
-	                                               .I = I,
-	                                               .O = O,
-	                                               .precision = PRECISION_BF16 });
-	same("bf16 by in", din, Din, N * I, BACKWARD);
-	same("bf16 by weight", dw, Dw, O * I, BACKWARD);
-	same("bf16 by bias", db, Db, O, BACKWARD);
+	op->linear_backward(&back);
+	same("bf16 by in", din, Din, in_n, BACKWARD);
+	same("bf16 by weight", dw, Dw, w_n, BACKWARD);
+	same("bf16 by bias", db, Db, (size_t)O, BACKWARD);
+	back.add_in = back.add_weight = 1;
+	op->linear_backward(&back);
+	for (size_t i = 0; i < in_n; i++)
+		Din[i] *= 2;
+	for (size_t i = 0; i < w_n; i++)
+		Dw[i] *= 2;
+	same("bf16 by in, added", din, Din, in_n, BACKWARD);
+	same("bf16 by weight, added", dw, Dw, w_n, BACKWARD);
 	free(in), free(weight), free(bias), free(out), free(d), free(din), free(dw), free(db), free(want);
+	free(Din), free(Dw), free(Db);
+}
+
+static void
+test_bf16(void **state)
+{
+	(void)state;
+	if (!op->has(PRECISION_BF16))
+		skip();
+	check_bf16(9, 70, 52);
+	check_bf16(1, 2, 1);
+	check_bf16(70, 300, 33);
+	check_bf16(345, 40, 1100);
 }
 
 /* --- embedding, gather, add */

@@ -71,6 +71,7 @@ block_take(struct room *room, struct block *b, struct entmax *entmax, const stru
 
 	if (p->a->kind == ATT_ENTMAX) {
 		entmax->x32 = room_take(room, Tk * LANES);
+		entmax->g32 = room_take(room, Tk * LANES);
 		entmax->x = take_doubles(room, Tk * LANES);
 		entmax->p = take_doubles(room, Tk * LANES);
 		entmax->g = take_doubles(room, Tk * LANES);
@@ -195,10 +196,14 @@ block_probabilities(const struct block *b, float *x, int i, int known)
 	if (p->a->kind == ATT_SOFTMAX) {
 		softmax(x, b->Q, p->Tk, first, second, known);
 	} else {
+		const double alpha = (double)p->a->alpha[p->head];
+
 		for (int l = 0; l < LANES; l++)
 			b->entmax->tau[l] = known && l < lanes ? (double)first[l] : -1;
-		cpu_entmax(b->entmax, x, b->Q, p->Tk, lanes, (double)p->a->alpha[p->head], known);
-		take_p(x, b->Q, p->Tk, b->entmax->p);
+		if (known || !cpu_entmax_easy(b->entmax, x, b->Q, p->Tk, alpha)) {
+			cpu_entmax(b->entmax, x, b->Q, p->Tk, lanes, alpha, known);
+			take_p(x, b->Q, p->Tk, b->entmax->p);
+		}
 		for (int l = 0; l < LANES; l++) {
 			first[l] = (float)b->entmax->tau[l];
 			second[l] = (float)b->entmax->inverse[l];

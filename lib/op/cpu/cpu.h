@@ -105,6 +105,7 @@ void cpu_span_backward(float *d, float *dmask, const float *x, const float *mask
 struct entmax {
 	double *x;             /* (alpha - 1)(x - max) */
 	float *x32;            /* the same in float32, for the first steps */
+	float *g32;            /* p^(2 - alpha) in float32 */
 	double *p;             /* the probabilities */
 	double *g;             /* p^(2 - alpha), 0 where p is */
 	double *p_log_p;       /* p log p, of p before it was divided by its sum */
@@ -118,6 +119,8 @@ struct entmax {
  * solution already.
  */
 void cpu_entmax(struct entmax *w, const float *x, int stride, int keys, int rows, double alpha, int known);
+/* Where float32 is enough for it, and taus are not known: x becomes p, of w only tau and inverse are made; 1, or 0 and nothing is done. */
+int cpu_entmax_easy(struct entmax *w, float *x, int stride, int keys, double alpha);
 /* d (keys, LANES), the gradient by p, becomes the one by x; returns the lanes' share of the gradient by alpha. */
 double cpu_entmax_backward(float *d, int stride, const struct entmax *w, int keys, double alpha);
 

@@ -15,6 +15,9 @@ enum { NEWTON_MOST = 60, BISECTIONS = 60 };
 /* In float32 a step this small (times e, which raises it) is as good as none; in double the next one would be of its square's order. */
 static const double NEAR_F32 = 1e-5, NEAR_F64 = 3e-5;
 
+/* From this alpha on, e <= 8, forward is done with float32; a last step of this size (times e) leaves 5e-8. */
+static const double EASY_ALPHA = 1.125, EASY_NEAR = 3e-4;
+
 /* z^(e-1) of z = x - tau, 0 for z <= 0; *log_z and *z are its own, of a tiny z in place of none. */
 static inline double
 power(double x, double tau, double e, double *z, double *log_z)
@@ -88,6 +91,83 @@ approach(struct entmax *w, int keys, float e)
 	}
 	for (int l = 0; l < LANES; l++)
 		w->tau[l] = (double)tau[l];
+}
+
+/*
+ * All of entmax in float32: x becomes p, in place. An error of x' - tau, 1e-7, is at most e of it in p. The last step is not made but by p's first
+ * order, p - e g step, which leaves step's square.
+ */
+VECTOR static void
+easy(struct entmax *w, float *restrict x, int stride, int keys, float e)
+{
+	float *restrict scaled = w->x32, *restrict g = w->g32;
+	float max[LANES], finite[LANES] = { 0 }, tau[LANES], step[LANES], total[LANES] = { 0 }, inverse[LANES];
+	float moving = LANES;
+
+	for (int l = 0; l < LANES; l++)
+		max[l] = x[l];
+	for (int j = 0; j < keys; j++)
+		for (int l = 0; l < LANES; l++) {
+			max[l] = x[j * stride + l] > max[l] ? x[j * stride + l] : max[l];
+			finite[l] += x[j * stride + l] * 0; /* NaN for what is not */
+		}
+	for (int j = 0; j < keys; j++)
+		for (int l = 0; l < LANES; l++)
+			scaled[j * LANES + l] = (x[j * stride + l] - max[l]) / e;
+	for (int l = 0; l < LANES; l++)
+		tau[l] = -1;
+	for (int i = 0; i < NEWTON_MOST && moving > 0; i++) {
+		float sum[LANES] = { 0 }, slope[LANES] = { 0 };
+
+		for (int j = 0; j < keys; j++)
+			for (int l = 0; l < LANES; l++) {
+				const float z = scaled[j * LANES + l] - tau[l], positive = z > 1e-30f ? z : 1e-30f;
+				const float low = z > 0 ? exp_f32((e - 1) * log_f32(positive)) : 0;
+
+				g[j * LANES + l] = low;
+				x[j * stride + l] = low * z;
+				sum[l] += low * z;
+				slope[l] += low;
+			}
+		moving = 0;
+		for (int l = 0; l < LANES; l++) {
+			const float over = sum[l] - 1;
+			const float root = exp_f32((1 - 1 / e) * log_f32(sum[l])); /* (S - S^(1 - 1/e)) / T, or its first order */
+
+			step[l] = (fabsf(over) < 1e-3f ? over / e : sum[l] - root) / slope[l];
+		}
+		for (int l = 0; l < LANES; l++) {
+			const float far = fabsf(step[l]) * e > (float)EASY_NEAR ? 1 : 0;
+
+			tau[l] += far * step[l];
+			moving += far;
+		}
+	}
+	for (int j = 0; j < keys; j++)
+		for (int l = 0; l < LANES; l++) {
+			const float moved = x[j * stride + l] - e * step[l] * g[j * LANES + l];
+
+			x[j * stride + l] = moved > 0 ? moved : 0;
+			total[l] += moved > 0 ? moved : 0;
+		}
+	for (int l = 0; l < LANES; l++)
+		inverse[l] = finite[l] == 0 ? 1 / total[l] : NAN;
+	for (int j = 0; j < keys; j++)
+		for (int l = 0; l < LANES; l++)
+			x[j * stride + l] *= inverse[l];
+	for (int l = 0; l < LANES; l++) {
+		w->tau[l] = (double)(tau[l] + step[l]);
+		w->inverse[l] = (double)inverse[l];
+	}
+}
+
+int
+cpu_entmax_easy(struct entmax *w, float *x, int stride, int keys, double alpha)
+{
+	if (!(alpha <= 2 && alpha >= EASY_ALPHA))
+		return 0;
+	easy(w, x, stride, keys, (float)(1 / (alpha - 1)));
+	return 1;
 }
 
 /* All that is wanted of a row at its tau, p not yet divided; sums of p and of g. */

@@ -1,12 +1,11 @@
 /*
- * Linear layers: a product, then the activation in one pass while its rows are in the cache. In bf16, what comes as float32
- * is rounded to scratch first.
+ * Linear layers. In bf16, what comes as float32 is rounded to scratch first.
  */
 #include "op/cpu/cpu.h"
 #include "op/cpu/matmul.h"
 
 /* What a linear layer needs beside its arguments, kept for next time. */
-enum scratch { WEIGHT, INPUT, GRADIENT, OUTPUT, SCRATCHES };
+enum scratch { WEIGHT, INPUT, GRADIENT, SCRATCHES };
 
 static void *
 scratch(enum scratch which, size_t bytes)
@@ -32,58 +31,32 @@ rounded(enum scratch which, const float *x, const bf16 *twin, size_t n, enum pre
 	return out;
 }
 
-enum { BLOCK = 1 << 13 };
-
-/* The layer's result from what the product left, a row at a time. */
-static void
-finish(const struct linear *l, const float *product)
-{
-	size_t O = (size_t)l->O;
-
-#pragma omp parallel for schedule(static) if ((size_t)l->N * O > PARALLEL_LEAST)
-	for (int r = 0; r < l->N; r++) {
-		size_t at = (size_t)r * O;
-		float part[BLOCK];
-
-		for (size_t from = 0; from < O; from += BLOCK) {
-			size_t n = O - from < BLOCK ? O - from : BLOCK;
-			float *out = l->out ? l->out + at + from : part;
-
-			cpu_activate(out, product + at + from, n, l->act);
-			if (l->out16)
-				cpu_narrow_row(l->out16 + at + from, out, n);
-		}
-	}
-}
-
 void
 cpu_linear(const struct linear *l)
 {
 	size_t N = (size_t)l->N;
 	enum precision precision = l->packed ? cpu_packed_precision(l->packed) : l->precision;
-	float *product = l->pre ? l->pre : l->out;
 	const void *in, *weight = NULL;
 
 	if (!N)
 		return;
-	if (!product)
-		product = scratch(OUTPUT, N * (size_t)l->O * sizeof *product);
 	in = rounded(INPUT, l->in, l->in16, N * (size_t)l->I, precision);
 	if (!l->packed)
 		weight = rounded(WEIGHT, l->weight, l->weight16, (size_t)l->O * (size_t)l->I, precision);
-	if (!product || !in || (!l->packed && !weight))
+	if (!in || (!l->packed && !weight))
 		return;
-	cpu_matmul(&(struct product){ .c = product,
-	                              .a = { .at = in },
-	                              .b = { .at = weight, .transposed = 1 },
+	cpu_matmul(&(struct product){ .c = l->out,
+	                              .pre = l->pre,
+	                              .c16 = l->out16,
+	                              .a = { in, PLAIN },
+	                              .b = { weight, TRANSPOSED },
 	                              .packed = l->packed,
 	                              .bias = l->bias,
 	                              .M = l->N,
 	                              .N = l->O,
 	                              .K = l->I,
+	                              .act = l->act,
 	                              .precision = precision });
-	if (l->act != ACT_NONE || product != l->out || l->out16)
-		finish(l, product);
 }
 
 /* Columns [from, to) of all rows, a row after the other: the same order for any number of threads. */
@@ -125,8 +98,8 @@ cpu_linear_backward(const struct linear_backward *l)
 	if (!dout || !in)
 		return;
 	cpu_matmul(&(struct product){ .c = l->dweight,
-	                              .a = { .at = dout, .transposed = 1 },
-	                              .b = { .at = in },
+	                              .a = { dout, TRANSPOSED },
+	                              .b = { in, PLAIN },
 	                              .M = l->O,
 	                              .N = l->I,
 	                              .K = l->N,
@@ -137,8 +110,8 @@ cpu_linear_backward(const struct linear_backward *l)
 	weight = rounded(WEIGHT, l->weight, l->weight16, O * I, l->precision);
 	if (weight)
 		cpu_matmul(&(struct product){ .c = l->din,
-		                              .a = { .at = dout },
-		                              .b = { .at = weight },
+		                              .a = { dout, PLAIN },
+		                              .b = { weight, PLAIN },
 		                              .M = l->N,
 		                              .N = l->I,
 		                              .K = l->O,

@@ -1,6 +1,7 @@
 /*
- * oneDNN's matmul: float32 or bf16 in, float32 out. Each sum runs over K in one order, whatever the number of threads, but
- * for bf16 with AMX, where oneDNN cuts it by the count of rows and threads.
+ * oneDNN's matmul, float32 or bf16 in, float32 out, then the activation in one pass; AMX's tiles (amx.c) where they are and
+ * the product is in bf16. Each sum runs over K in one order, whatever the number of threads: with AMX, oneDNN 2.6 cuts it by
+ * the count of rows and threads.
  */
 #include "op/cpu/matmul.h"
 
@@ -8,10 +9,12 @@
 #include <pthread.h>
 #include <stdlib.h>
 
+#include "op/cpu/amx.h"
 #include "op/cpu/cpu.h"
 
 struct packed {
-	dnnl_memory_desc_t layout; /* (I, O of all parts) in the precision of the product */
+	enum precision precision;
+	dnnl_memory_desc_t layout; /* oneDNN's, (I, O of all parts); amx.c has its own */
 	void *weight;
 	float *bias;
 };
@@ -58,9 +61,9 @@ describe(int rows, int columns, dnnl_data_type_t type, dnnl_format_tag_t tag)
 }
 
 static dnnl_memory_desc_t
-describe_matrix(int rows, int columns, enum precision precision, int transposed)
+describe_matrix(int rows, int columns, enum precision precision, enum order order)
 {
-	return describe(rows, columns, type_of(precision), transposed ? dnnl_ba : dnnl_ab);
+	return describe(rows, columns, type_of(precision), order == TRANSPOSED ? dnnl_ba : dnnl_ab);
 }
 
 /* How a product is done; NULL if it cannot be. */
@@ -139,23 +142,18 @@ lay_out(void *to, const dnnl_memory_desc_t *layout, const void *from, const dnnl
 	return bad ? -1 : 0;
 }
 
+/* The product alone, to c. */
 static int
-multiply(const_dnnl_primitive_desc_t planned, const struct product *p, const void *b, const float *bias)
+run_product(const_dnnl_primitive_desc_t planned, const struct product *p, const void *b, float *c)
 {
 	const struct argument args[] = {
 		{ DNNL_ARG_SRC, dnnl_query_src_md, 0, p->a.at },
 		{ DNNL_ARG_WEIGHTS, dnnl_query_weights_md, 0, b },
-		{ DNNL_ARG_BIAS, dnnl_query_weights_md, 1, bias },
-		{ DNNL_ARG_DST, dnnl_query_dst_md, 0, p->c },
+		{ DNNL_ARG_BIAS, dnnl_query_weights_md, 1, p->bias },
+		{ DNNL_ARG_DST, dnnl_query_dst_md, 0, c },
 	};
 
 	return run(planned, args, ARGUMENTS_MOST);
-}
-
-static enum precision
-precision_of(const struct product *p)
-{
-	return p->packed ? cpu_packed_precision(p->packed) : p->precision;
 }
 
 /*
@@ -165,7 +163,7 @@ precision_of(const struct product *p)
 static int
 wants_layout(const struct product *p)
 {
-	return !p->packed && !p->b.transposed && p->precision == PRECISION_F32 && __builtin_cpu_is("intel");
+	return !p->packed && p->b.order == PLAIN && p->precision == PRECISION_F32 && __builtin_cpu_is("intel");
 }
 
 /* b in the layout that the plan chose; NULL when there is no memory. */
@@ -174,7 +172,7 @@ laid_out(const struct product *p, const_dnnl_primitive_desc_t planned)
 {
 	static struct kept room;
 	const dnnl_memory_desc_t *layout = dnnl_primitive_desc_query_md(planned, dnnl_query_weights_md, 0);
-	const dnnl_memory_desc_t source = describe_matrix(p->K, p->N, p->precision, 0);
+	const dnnl_memory_desc_t source = describe_matrix(p->K, p->N, p->precision, PLAIN);
 	void *at;
 
 	if (dnnl_memory_desc_equal(layout, &source))
@@ -183,56 +181,86 @@ laid_out(const struct product *p, const_dnnl_primitive_desc_t planned)
 	return at && !lay_out(at, layout, p->b.at, &source) ? at : NULL;
 }
 
-/* Rows [first, first + rows) of c, which are all if a is transposed. */
 static int
-multiply_rows(const struct product *p, int first, int rows)
+multiply(const struct product *p, float *c)
 {
-	const struct packed *packed = p->packed;
-	const enum precision precision = precision_of(p);
-	const size_t size = precision == PRECISION_BF16 ? sizeof(bf16) : sizeof(float);
-	const float *bias = packed ? packed->bias : p->bias;
-	const void *weight = packed ? packed->weight : p->b.at;
-	struct product part = *p;
-	dnnl_memory_desc_t a = describe_matrix(rows, p->K, precision, p->a.transposed);
-	dnnl_memory_desc_t b = packed            ? packed->layout
-	                       : wants_layout(p) ? describe(p->K, p->N, type_of(precision), dnnl_format_tag_any)
-	                                         : describe_matrix(p->K, p->N, precision, p->b.transposed);
-	dnnl_primitive_desc_t planned = plan(&a, &b, bias != NULL, p->add);
+	const void *weight = p->b.at;
+	dnnl_memory_desc_t a = describe_matrix(p->M, p->K, p->precision, p->a.order);
+	dnnl_memory_desc_t b = p->packed         ? p->packed->layout
+	                       : wants_layout(p) ? describe(p->K, p->N, type_of(p->precision), dnnl_format_tag_any)
+	                                         : describe_matrix(p->K, p->N, p->precision, p->b.order);
+	dnnl_primitive_desc_t planned = plan(&a, &b, p->bias != NULL, p->add);
 	int bad;
 
-	part.a.at = (const uint8_t *)p->a.at + (size_t)first * (size_t)p->K * size;
-	part.c += (size_t)first * (size_t)p->N;
 	if (planned && wants_layout(p))
 		weight = laid_out(p, planned);
-	bad = !planned || !weight || multiply(planned, &part, weight, bias);
+	bad = !planned || !weight || run_product(planned, p, weight, c);
 	dnnl_primitive_desc_destroy(planned);
-	return bad;
+	return bad ? -1 : 0;
 }
 
-/*
- * With AMX, oneDNN 2.6 cuts the rows into equal blocks: five rows each of 295, at a seventh of the speed of 288. So what is over a multiple of
- * 32, two tiles, is multiplied by itself.
- */
-static int
-whole_blocks(const struct product *p)
-{
-	enum { BLOCK = 32 };
+enum { BLOCK = 1 << 13 };
 
-	if (precision_of(p) != PRECISION_BF16 || p->a.transposed || p->M < BLOCK ||
-	    dnnl_get_effective_cpu_isa() != dnnl_cpu_isa_avx512_core_amx)
-		return p->M;
-	return p->M / BLOCK * BLOCK;
+/* The result from the product alone, a row at a time. */
+static void
+finish(const struct product *p, const float *product)
+{
+	size_t N = (size_t)p->N;
+
+#pragma omp parallel for schedule(static) if ((size_t)p->M * N > PARALLEL_LEAST)
+	for (int r = 0; r < p->M; r++) {
+		size_t at = (size_t)r * N;
+		float part[BLOCK];
+
+		for (size_t from = 0; from < N; from += BLOCK) {
+			size_t n = N - from < BLOCK ? N - from : BLOCK;
+			float *out = p->c ? p->c + at + from : part;
+
+			cpu_activate(out, product + at + from, n, p->act);
+			if (p->c16)
+				cpu_narrow_row(p->c16 + at + from, out, n);
+		}
+	}
+}
+
+static void
+multiply_and_finish(const struct product *p)
+{
+	static struct kept room;
+	float *c = p->pre ? p->pre : p->c;
+
+	if (!c)
+		c = cpu_kept(&room, (size_t)p->M * (size_t)p->N * sizeof *c);
+	if (!c)
+		return;
+	if (!engine())
+		cpu_fault("oneDNN cannot be opened");
+	else if (multiply(p, c))
+		cpu_fault("oneDNN refused a matrix product");
+	else if (p->act != ACT_NONE || c != p->c || p->c16)
+		finish(p, c);
+}
+
+static int
+on_tiles(enum precision precision)
+{
+	return precision == PRECISION_BF16 && amx_here();
 }
 
 void
 cpu_matmul(const struct product *p)
 {
-	const int whole = whole_blocks(p);
+	struct product whole = *p;
 
-	if (!engine())
-		cpu_fault("oneDNN cannot be opened");
-	else if (multiply_rows(p, 0, whole) || (whole < p->M && multiply_rows(p, whole, p->M - whole)))
-		cpu_fault("oneDNN refused a matrix product");
+	if (p->packed) {
+		whole.precision = p->packed->precision;
+		whole.b = (struct matrix){ p->packed->weight, PACKED };
+		whole.bias = p->packed->bias;
+	}
+	if (on_tiles(whole.precision))
+		amx_multiply(&whole);
+	else
+		multiply_and_finish(&whole);
 }
 
 /* --- Packed weights. */
@@ -243,13 +271,13 @@ enum { TYPICAL_ROWS = 512 };
 enum precision
 cpu_packed_precision(const struct packed *packed)
 {
-	return packed->layout.data_type == dnnl_bf16 ? PRECISION_BF16 : PRECISION_F32;
+	return packed->precision;
 }
 
 int
 cpu_has(enum precision precision)
 {
-	dnnl_memory_desc_t a = describe_matrix(64, 64, precision, 0), b = describe_matrix(64, 64, precision, 0);
+	dnnl_memory_desc_t a = describe_matrix(64, 64, precision, PLAIN), b = a;
 	dnnl_primitive_desc_t planned = engine() ? plan(&a, &b, 0, 0) : NULL;
 
 	dnnl_primitive_desc_destroy(planned);
@@ -269,9 +297,9 @@ cpu_pack_free(struct packed *p)
 static int
 choose_layout(dnnl_memory_desc_t *out, const struct pack *from)
 {
-	dnnl_memory_desc_t a = describe_matrix(TYPICAL_ROWS, from->I, from->precision, 0);
+	dnnl_memory_desc_t a = describe_matrix(TYPICAL_ROWS, from->I, from->precision, PLAIN);
 	dnnl_memory_desc_t b = describe(from->I, from->parts * from->O, type_of(from->precision), dnnl_format_tag_any);
-	dnnl_primitive_desc_t planned = plan(&a, &b, 1, 0);
+	dnnl_primitive_desc_t planned = engine() ? plan(&a, &b, 1, 0) : NULL;
 
 	if (!planned)
 		return -1;
@@ -280,31 +308,40 @@ choose_layout(dnnl_memory_desc_t *out, const struct pack *from)
 	return 0;
 }
 
-/* weight, (O of all parts, I) floats, into the layout, in its precision. */
+/* weight, (O of all parts, I) floats, into the order of the products, in their precision. */
 static int
-fill(const struct packed *p, const float *weight)
+fill(struct packed *p, const float *weight, int O, int I)
 {
-	dnnl_memory_desc_t source = describe_matrix((int)p->layout.dims[0], (int)p->layout.dims[1], PRECISION_F32, 1);
+	const dnnl_memory_desc_t source = describe_matrix(I, O, PRECISION_F32, TRANSPOSED);
+	bf16 *narrow;
 
-	return lay_out(p->weight, &p->layout, weight, &source);
+	if (!on_tiles(p->precision))
+		return lay_out(p->weight, &p->layout, weight, &source);
+	narrow = cpu_alloc((size_t)O * (size_t)I * sizeof *narrow);
+	if (!narrow)
+		return -1;
+	cpu_narrow(narrow, weight, (size_t)O * (size_t)I);
+	amx_pack(p->weight, &(struct matrix){ narrow, TRANSPOSED }, I, O);
+	cpu_free(narrow);
+	return 0;
 }
 
 /* The parts below each other. */
 static int
-fill_from_parts(const struct packed *p, const struct pack *from)
+fill_from_parts(struct packed *p, const struct pack *from)
 {
 	size_t n = (size_t)from->O * (size_t)from->I;
 	float *all;
 	int bad;
 
 	if (from->parts == 1)
-		return fill(p, from->weight[0]);
+		return fill(p, from->weight[0], from->O, from->I);
 	all = cpu_alloc((size_t)from->parts * n * sizeof *all);
 	if (!all)
 		return -1;
 	for (int i = 0; i < from->parts; i++)
 		memcpy(all + (size_t)i * n, from->weight[i], n * sizeof *all);
-	bad = fill(p, all);
+	bad = fill(p, all, from->parts * from->O, from->I);
 	cpu_free(all);
 	return bad;
 }
@@ -313,16 +350,17 @@ struct packed *
 cpu_pack(const struct pack *from)
 {
 	struct packed *p = calloc(1, sizeof *p);
-	size_t O = (size_t)from->O;
-	int bad = !p || !engine() || choose_layout(&p->layout, from);
+	const int tiled = on_tiles(from->precision), O = from->parts * from->O;
+	int bad = !p || (!tiled && choose_layout(&p->layout, from));
 
 	if (!bad) {
-		p->weight = cpu_alloc(dnnl_memory_desc_get_size(&p->layout));
-		p->bias = cpu_alloc((size_t)from->parts * O * sizeof *p->bias);
+		p->precision = from->precision;
+		p->weight = cpu_alloc(tiled ? amx_packed_size(from->I, O) : dnnl_memory_desc_get_size(&p->layout));
+		p->bias = cpu_alloc((size_t)O * sizeof *p->bias);
 		bad = !p->weight || !p->bias || fill_from_parts(p, from);
 	}
 	for (int i = 0; i < from->parts && !bad; i++)
-		memcpy(p->bias + (size_t)i * O, from->bias[i], O * sizeof *p->bias);
+		memcpy(p->bias + (size_t)i * (size_t)from->O, from->bias[i], (size_t)from->O * sizeof *p->bias);
 	if (!bad)
 		return p;
 	cpu_fault("no memory for packed weights, or no products of that precision here");

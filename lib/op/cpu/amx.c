@@ -1,0 +1,473 @@
+/*
+ * A block of c, 32 rows and 32 columns, is four tiles: each step of 32 along K multiplies two tiles of a, read where they lie,
+ * by two of b. Each sum runs over K in one order, whatever the number of rows and threads.
+ *
+ * b in the order in which it is read: chunks of 256 of K (the last has what is left), in a chunk panels of 32 columns, in a
+ * panel steps of 32 of K, in a step two tiles of 16 columns, in a tile 16 rows of pairs, which are two of K:
+ *
+ *     b[k][n] b[k+1][n]  b[k][n+1] b[k+1][n+1]  …  b[k][n+15] b[k+1][n+15]
+ *
+ * Zeros fill K and N up to multiples of 32. A panel's chunk, 16 kB, stays in the first cache while the rows of a, whose chunk
+ * stays in the second, pass by it.
+ */
+#include "op/cpu/amx.h"
+
+#include "op/cpu/cpu.h"
+
+#ifdef __x86_64__
+
+#include <immintrin.h>
+#include <omp.h>
+#include <pthread.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#define TILES __attribute__((target("avx512f,avx512bw,avx512vl,avx512bf16,amx-tile,amx-bf16")))
+
+enum { TILE = 16, STEP = 32, PANEL = 32, BLOCK = 32, CHUNK = 256 };
+enum { TILE_ELEMENTS = TILE * STEP, STEP_ELEMENTS = STEP * PANEL, BLOCK_ELEMENTS = BLOCK * PANEL, TILE_SUMS = TILE * TILE };
+
+/* Of what one thread does at a time: a chunk of a so high, 160 kB, and these sums, 480 kB, are in the second cache together. */
+enum { BLOCKS_MOST = 10, PANELS_MOST = 12, STRETCH = 4 * CHUNK };
+
+static int usable;
+
+/* The kernel lends the tiles, 8 kB of each thread's state, to a process that asks for them. */
+static void
+ask(void)
+{
+	enum { ARCH_REQ_XCOMP_PERM = 0x1023, XFEATURE_XTILEDATA = 18 };
+
+	usable = __builtin_cpu_supports("amx-bf16") && __builtin_cpu_supports("avx512bf16") &&
+	         !syscall(SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA);
+}
+
+int
+amx_here(void)
+{
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+	pthread_once(&once, ask);
+	return usable;
+}
+
+static int
+parts_of(int n, int size)
+{
+	return (n + size - 1) / size;
+}
+
+static int
+lesser(int a, int b)
+{
+	return a < b ? a : b;
+}
+
+static int
+whole_steps(int K)
+{
+	return parts_of(K, STEP) * STEP;
+}
+
+/* --- Into the order of a tile. */
+
+/* Up to 32 elements, zeros after the first n. */
+TILES static inline __m512i
+load(const bf16 *at, int n)
+{
+	return _mm512_maskz_loadu_epi16(n >= STEP ? ~0u : n <= 0 ? 0 : (1u << n) - 1, at);
+}
+
+/* 16 rows of 16 pairs: in each step, what is `apart` rows and columns off the diagonal changes places. */
+TILES static inline __attribute__((always_inline)) void
+transpose(__m512i row[TILE])
+{
+	const __m512i lane = _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
+
+#pragma GCC unroll 4
+	for (int apart = TILE / 2; apart; apart /= 2) {
+		const __mmask16 beyond = _mm512_test_epi32_mask(lane, _mm512_set1_epi32(apart));
+		const __m512i upper = _mm512_mask_add_epi32(lane, beyond, lane, _mm512_set1_epi32(TILE - apart));
+		const __m512i lower = _mm512_add_epi32(upper, _mm512_set1_epi32(apart));
+
+#pragma GCC unroll 16
+		for (int i = 0; i < TILE; i++)
+			if (!(i & apart)) {
+				const __m512i a = row[i], b = row[i + apart];
+
+				row[i] = _mm512_permutex2var_epi32(a, upper, b);
+				row[i + apart] = _mm512_permutex2var_epi32(a, lower, b);
+			}
+	}
+}
+
+/* Columns [0, 32) of two rows of K become pairs: 16 to a vector. */
+TILES static inline void
+pair(__m512i out[2], __m512i even, __m512i odd)
+{
+	const __m512i each = _mm512_set_epi16(47, 15, 46, 14, 45, 13, 44, 12, 43, 11, 42, 10, 41, 9, 40, 8, 39, 7, 38, 6, 37,
+	                                      5, 36, 4, 35, 3, 34, 2, 33, 1, 32, 0);
+
+	out[0] = _mm512_permutex2var_epi16(even, each, odd);
+	out[1] = _mm512_permutex2var_epi16(even, _mm512_add_epi16(each, _mm512_set1_epi16(TILE)), odd);
+}
+
+/* Row k of a matrix (K, N) from column n on; nothing where there is no such row. */
+TILES static inline __m512i
+row_from(const bf16 *at, int K, int N, int k, int n)
+{
+	return k < K ? load(at + (size_t)k * (size_t)N + n, N - n) : _mm512_setzero_si512();
+}
+
+TILES static void
+pack_step(bf16 *out, const bf16 *b, int K, int N, int k, int n)
+{
+	for (int i = 0; i < TILE; i++) {
+		__m512i both[2];
+
+		pair(both, row_from(b, K, N, k + 2 * i, n), row_from(b, K, N, k + 2 * i + 1, n));
+		_mm512_storeu_si512(out + i * STEP, both[0]);
+		_mm512_storeu_si512(out + TILE_ELEMENTS + i * STEP, both[1]);
+	}
+}
+
+/* The same of b (N, K). */
+TILES static void
+pack_transposed_step(bf16 *out, const bf16 *b, int K, int N, int k, int n)
+{
+	for (int half = 0; half < 2; half++, n += TILE, out += TILE_ELEMENTS) {
+		__m512i row[TILE];
+
+#pragma GCC unroll 16
+		for (int i = 0; i < TILE; i++)
+			row[i] = row_from(b, N, K, n + i, k);
+		transpose(row);
+#pragma GCC unroll 16
+		for (int i = 0; i < TILE; i++)
+			_mm512_storeu_si512(out + i * STEP, row[i]);
+	}
+}
+
+/* b's chunk from k on in the panel of column n */
+static void
+pack_panel(bf16 *out, const struct matrix *b, int K, int N, int k, int n)
+{
+	const int end = lesser(k + CHUNK, K);
+
+	for (; k < end; k += STEP, out += STEP_ELEMENTS)
+		(b->order == TRANSPOSED ? pack_transposed_step : pack_step)(out, b->at, K, N, k, n);
+}
+
+/* Where that lies in all of b, packed. */
+static size_t
+panel_at(int K, int N, int k, int n)
+{
+	return (size_t)k * (size_t)(parts_of(N, PANEL) * PANEL) + (size_t)n * (size_t)lesser(CHUNK, whole_steps(K) - k);
+}
+
+size_t
+amx_packed_size(int K, int N)
+{
+	return panel_at(K, N, whole_steps(K), 0) * sizeof(bf16);
+}
+
+void
+amx_pack(bf16 *out, const struct matrix *b, int K, int N)
+{
+#pragma omp parallel for collapse(2) schedule(static)
+	for (int k = 0; k < K; k += CHUNK)
+		for (int n = 0; n < N; n += PANEL)
+			pack_panel(out + panel_at(K, N, k, n), b, K, N, k, n);
+}
+
+/* Rows of a's copy are so far apart: whole steps, and one more so that neighbours do not meet in the same sets of the cache. */
+static size_t
+row_of_copy(int K)
+{
+	return (size_t)(whole_steps(K) + STEP);
+}
+
+/* out = rows [m, m + rows) and columns [k, k + width) of a (M, K), row_of_copy(width) apart. */
+TILES static void
+copy_rows(bf16 *out, const bf16 *a, int M, int K, int m, int rows, int k, int width)
+{
+	for (int r = 0; r < rows; r++, out += row_of_copy(width))
+		for (int i = 0; i < width; i += STEP)
+			_mm512_storeu_si512(out + i, row_from(a, M, K, m + r, k + i));
+}
+
+/* The same of a (K, M). */
+TILES static void
+turn_rows(bf16 *out, const bf16 *a, int M, int K, int m, int rows, int k, int width)
+{
+	for (int first = 0; first < rows; first += TILE)
+		for (int i = 0; i < width; i += STEP) {
+			const int n = lesser(TILE, rows - first);
+			__m512i row[TILE];
+
+#pragma GCC unroll 16
+			for (int j = 0; j < TILE; j++) {
+				__m512i both[2];
+
+				pair(both, row_from(a, K, M, k + i + 2 * j, m + first),
+				     row_from(a, K, M, k + i + 2 * j + 1, m + first));
+				row[j] = both[0];
+			}
+			transpose(row);
+			for (int j = 0; j < n; j++)
+				_mm512_storeu_si512(out + (size_t)(first + j) * row_of_copy(width) + i, row[j]);
+		}
+}
+
+/* --- The product. */
+
+/* Tiles 0 to 3 are a block of sums, 4 and 5 rows of a, 6 and 7 columns of b; of a's and the sums' only so many rows. */
+TILES static void
+configure(int rows)
+{
+	struct {
+		uint8_t palette, start, reserved[14];
+		uint16_t bytes[16];
+		uint8_t rows[16];
+	} tiles = { .palette = 1 };
+
+	for (int i = 0; i < 8; i++) {
+		tiles.bytes[i] = TILE * sizeof(float);
+		tiles.rows[i] = TILE;
+	}
+	tiles.rows[0] = tiles.rows[1] = tiles.rows[4] = (uint8_t)lesser(rows, TILE);
+	if (rows > TILE)
+		tiles.rows[2] = tiles.rows[3] = tiles.rows[5] = (uint8_t)(rows - TILE);
+	/* GCC 12 thinks that only the first eight bytes are read. */
+	__asm__ volatile("" : : "r"(&tiles) : "memory");
+	_tile_loadconfig(&tiles);
+}
+
+/* What is read soon after: `lines` of it are fetched with each step. */
+struct ahead {
+	const char *at;
+	int lines;
+};
+
+/*
+ * sums (32, 32) = a b over some steps, or added to; rows of a are a_row apart. tall: more than 16 rows. What the compiler has of memory in registers
+ * must be there before a tile is loaded from it, which GCC's intrinsics do not say.
+ */
+TILES static inline __attribute__((always_inline)) void
+multiply_block(float *sums, const bf16 *a, size_t a_row, const bf16 *b, int steps, int add, int tall, struct ahead ahead)
+{
+	enum { ROW = STEP * sizeof(bf16) };
+
+	__asm__ volatile("" : : : "memory");
+	if (add) {
+		_tile_loadd(0, sums, ROW);
+		_tile_loadd(1, sums + TILE_SUMS, ROW);
+		if (tall) {
+			_tile_loadd(2, sums + 2 * TILE_SUMS, ROW);
+			_tile_loadd(3, sums + 3 * TILE_SUMS, ROW);
+		}
+	} else {
+		_tile_zero(0);
+		_tile_zero(1);
+		_tile_zero(2);
+		_tile_zero(3);
+	}
+	for (int i = 0; i < steps; i++, a += STEP, b += STEP_ELEMENTS) {
+		_tile_loadd(6, b, ROW);
+		_tile_loadd(4, a, a_row * sizeof *a);
+		_tile_loadd(7, b + TILE_ELEMENTS, ROW);
+		if (tall)
+			_tile_loadd(5, a + TILE * a_row, a_row * sizeof *a);
+		for (int line = 0; line < ahead.lines; line++, ahead.at += 64)
+			_mm_prefetch(ahead.at, _MM_HINT_T1);
+		_tile_dpbf16ps(0, 4, 6);
+		_tile_dpbf16ps(1, 4, 7);
+		if (tall) {
+			_tile_dpbf16ps(2, 5, 6);
+			_tile_dpbf16ps(3, 5, 7);
+		}
+	}
+	_tile_stored(0, sums, ROW);
+	_tile_stored(1, sums + TILE_SUMS, ROW);
+	if (tall) {
+		_tile_stored(2, sums + 2 * TILE_SUMS, ROW);
+		_tile_stored(3, sums + 3 * TILE_SUMS, ROW);
+	}
+}
+
+/* Where the sums of a row's half are in a block's. */
+static inline size_t
+half_row(int r, int half)
+{
+	return (size_t)((r / TILE * 2 + half) * TILE_SUMS + r % TILE * TILE);
+}
+
+/* Elements of the result where they are wanted. */
+TILES static inline void
+put(const struct product *p, size_t to, __mmask16 mask, __m512 x)
+{
+	if (p->c)
+		_mm512_mask_storeu_ps(p->c + to, mask, x);
+	if (p->c16)
+		_mm256_mask_storeu_epi16(p->c16 + to, mask, (__m256i)_mm512_cvtneps_pbh(x));
+}
+
+/* A block of the product from its sums: rows from m, columns from n on. */
+TILES static void
+finish_block(const struct product *p, float *sums, int m, int rows, int n)
+{
+	const uint32_t wanted = p->N - n >= PANEL ? ~0u : (1u << (p->N - n)) - 1;
+	const __mmask16 mask[2] = { (__mmask16)wanted, (__mmask16)(wanted >> TILE) };
+	const size_t at = (size_t)m * (size_t)p->N + (size_t)n;
+	__m512 bias[2] = { _mm512_setzero_ps(), _mm512_setzero_ps() };
+
+	for (int half = 0; half < 2 && p->bias; half++)
+		bias[half] = _mm512_maskz_loadu_ps(mask[half], p->bias + n + half * TILE);
+	for (int r = 0; r < rows; r++)
+		for (int half = 0; half < 2; half++) {
+			float *x = sums + half_row(r, half);
+			const size_t to = at + (size_t)r * (size_t)p->N + (size_t)(half * TILE);
+			__m512 y = _mm512_add_ps(_mm512_loadu_ps(x), bias[half]);
+
+			if (p->add)
+				y = _mm512_add_ps(y, _mm512_maskz_loadu_ps(mask[half], p->c + to));
+			if (p->pre)
+				_mm512_mask_storeu_ps(p->pre + to, mask[half], y);
+			if (p->act == ACT_NONE)
+				put(p, to, mask[half], y);
+			else
+				_mm512_storeu_ps(x, y);
+		}
+	if (p->act == ACT_NONE)
+		return;
+	cpu_activate(sums, sums, BLOCK_ELEMENTS, p->act);
+	for (int r = 0; r < rows; r++)
+		for (int half = 0; half < 2; half++)
+			put(p, at + (size_t)r * (size_t)p->N + (size_t)(half * TILE), mask[half],
+			    _mm512_loadu_ps(sums + half_row(r, half)));
+}
+
+/* What one thread does at a time: some rows of some columns. */
+struct part {
+	int m, rows, n, columns;
+};
+
+/* b's chunk from k on in the panel of column n: where it is packed, or packed to room. */
+static const bf16 *
+panel_of(const struct product *p, bf16 *room, int k, int n)
+{
+	if (p->b.order == PACKED)
+		return (const bf16 *)p->b.at + panel_at(p->K, p->N, k, n);
+	pack_panel(room, &p->b, p->K, p->N, k, n);
+	return room;
+}
+
+/* A chunk of K for a panel and all rows of a part. */
+TILES static void
+multiply_panel(const struct product *p, const struct part *part, const bf16 *a, size_t a_row, const bf16 *b, float *sums, int k, int n,
+               const bf16 *next)
+{
+	const int steps = lesser(CHUNK, whole_steps(p->K) - k) / STEP;
+	const int lines = next ? parts_of(STEP_ELEMENTS * (int)sizeof *next / 64, parts_of(part->rows, BLOCK)) : 0;
+	struct ahead ahead = { (const char *)next, lines };
+
+	for (int m = 0; m < part->rows; m += BLOCK, sums += BLOCK_ELEMENTS, ahead.at += lines * steps * 64) {
+		const int rows = lesser(BLOCK, part->rows - m);
+		const bf16 *from = a + (size_t)m * a_row;
+
+		if (!m || rows < BLOCK)
+			configure(rows);
+		if (rows > TILE)
+			multiply_block(sums, from, a_row, b, steps, k > 0, 1, ahead);
+		else
+			multiply_block(sums, from, a_row, b, steps, k > 0, 0, ahead);
+		if (k + CHUNK >= p->K)
+			finish_block(p, sums, part->m + m, rows, n);
+	}
+}
+
+TILES static void
+multiply_part(const struct product *p, const struct part *part)
+{
+	const int K = whole_steps(p->K), stretch = lesser(K, STRETCH), blocks = parts_of(part->rows, BLOCK);
+	const int group = K > STRETCH ? part->columns : lesser(part->columns, PANELS_MOST * PANEL);
+	const size_t column = (size_t)blocks * BLOCK_ELEMENTS, all = column * (size_t)parts_of(group, PANEL);
+	const size_t copied = (size_t)part->rows * row_of_copy(stretch);
+	float *sums = cpu_scratch(all + (CHUNK * PANEL + copied) * sizeof(bf16) / sizeof(float));
+	bf16 *room = (bf16 *)(sums + all), *a = room + CHUNK * PANEL;
+
+	if (!sums)
+		return;
+	for (int from = 0; from < K; from += STRETCH) {
+		const int width = lesser(STRETCH, K - from);
+
+		(p->a.order == TRANSPOSED ? turn_rows : copy_rows)(a, p->a.at, p->M, p->K, part->m, part->rows, from, width);
+		for (int g = 0; g < part->columns; g += group)
+			for (int k = from; k < from + width; k += CHUNK) {
+				float *to = sums;
+
+				for (int n = g; n < part->columns && n < g + group; n += PANEL, to += column) {
+					const bf16 *b = panel_of(p, room, k, part->n + n), *next = NULL;
+
+					if (p->b.order == PACKED && n + PANEL < part->columns)
+						next = b + lesser(CHUNK, K - k) * PANEL;
+					multiply_panel(p, part, a + (k - from), row_of_copy(width), b, to, k, part->n + n, next);
+				}
+			}
+	}
+	_tile_release();
+}
+
+/* The size of parts of n blocks (or panels), at most `most`, such that the parts are a multiple of `wanted` if there are enough. */
+static int
+evenly(int n, int wanted, int most)
+{
+	return parts_of(n, wanted * parts_of(n, wanted * most));
+}
+
+void
+amx_multiply(const struct product *p)
+{
+	const int threads = omp_get_max_threads(), blocks = parts_of(p->M, BLOCK), panels = parts_of(p->N, PANEL);
+	const int by_rows = parts_of(blocks, BLOCKS_MOST) >= threads || panels < threads;
+	const int high = evenly(blocks, by_rows ? threads : 1, BLOCKS_MOST) * BLOCK;
+	const int wide = parts_of(panels, parts_of(threads, parts_of(p->M, high))) * PANEL;
+
+#pragma omp parallel for collapse(2) schedule(static) if ((size_t)p->M * (size_t)p->N > PARALLEL_LEAST)
+	for (int m = 0; m < p->M; m += high)
+		for (int n = 0; n < p->N; n += wide)
+			multiply_part(p, &(struct part){ m, lesser(high, p->M - m), n, lesser(wide, p->N - n) });
+}
+
+#else
+
+int
+amx_here(void)
+{
+	return 0;
+}
+
+size_t
+amx_packed_size(int K, int N)
+{
+	(void)K;
+	(void)N;
+	return 0;
+}
+
+void
+amx_pack(bf16 *out, const struct matrix *b, int K, int N)
+{
+	(void)out;
+	(void)b;
+	(void)K;
+	(void)N;
+}
+
+void
+amx_multiply(const struct product *p)
+{
+	(void)p;
+}
+
+#endif
