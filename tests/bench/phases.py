@@ -10,13 +10,13 @@ HERTZ = 499
 
 # The first that a sample's function, or else its library, fits. Kernels that oneDNN makes at run time have no name.
 CLASSES = [
-    ('attention', r'attention|entmax|softmax|span|tile|scores'),
+    ('attention', r'attention|entmax|easy|softmax|span|tile|scores'),
     ('layer norm', r'layernorm|normali[sz]e'),
     ('activation, rounding', r'activat|gelu|erf|tanh|finish|narrow|round'),
-    ('optimizer', r'lamb|adamw|lookahead|sumsq|clamp|clip'),
+    ('optimizer', r'lamb|^moments|^move\b|adamw|lookahead|sumsq|clamp|clip'),
     ('dropout', r'dropout|philox'),
     ('sums, copies', r'column|embedding|gather|average|cpu_add|memcpy|memmove|memset'),
-    ('GEMM', r'dnnl|gemm|brgemm|jit|^\[unknown\]|//anon|perf-\d+\.map'),
+    ('GEMM', r'multiply_p|copy_rows|turn_rows|pack_|dnnl|gemm|brgemm|jit|^\[unknown\]|//anon|perf-\d+\.map'),
     ('threads waiting', r'gomp|libgomp'),
     ('kernel', r'\[kernel|\[k\]|kallsyms|vmlinux'),
 ]

@@ -375,8 +375,8 @@ product_double(const float *in, const float *weight, const float *bias, int N, i
 static const struct {
 	int N, I, O; /* O: of each of two parts */
 } packed_shapes[] = {
-	{ 1, 1, 1 },     { 7, 5, 3 },      { 33, 70, 48 },  { 40, 64, 260 },
-	{ 16, 32, 16 },  { 17, 1100, 40 }, { 70, 290, 70 }, { 345, 33, 33 }, /* beyond what AMX's products do at a time, and at its bounds */
+	{ 1, 1, 1 },      { 7, 5, 3 },     { 33, 70, 48 },  { 40, 64, 260 }, { 16, 32, 16 },
+	{ 17, 1100, 40 }, { 70, 290, 70 }, { 345, 33, 33 }, /* beyond what AMX's products do at a time, and at its bounds */
 	{ 20, 256, 420 },
 };
 

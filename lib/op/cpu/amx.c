@@ -1,14 +1,12 @@
 /*
- * A block of c, 32 rows and 32 columns, is four tiles: each step of 32 along K multiplies two tiles of a, read where they lie,
- * by two of b. Each sum runs over K in one order, whatever the number of rows and threads.
+ * A block of c, 32 rows and 32 columns, is four tiles: each step of 32 along K multiplies two tiles of a by two of b. Each sum runs over K in one order, whatever the number of rows and threads.
  *
  * b in the order in which it is read: chunks of 256 of K (the last has what is left), in a chunk panels of 32 columns, in a
  * panel steps of 32 of K, in a step two tiles of 16 columns, in a tile 16 rows of pairs, which are two of K:
  *
  *     b[k][n] b[k+1][n]  b[k][n+1] b[k+1][n+1]  …  b[k][n+15] b[k+1][n+15]
  *
- * Zeros fill K and N up to multiples of 32. A panel's chunk, 16 kB, stays in the first cache while the rows of a, whose chunk
- * stays in the second, pass by it.
+ * Zeros fill K and N up to multiples of 32. A panel's chunk, 16 kB, stays in the first cache while the rows of a pass by it.
  */
 #include "op/cpu/amx.h"
 
@@ -25,9 +23,17 @@
 #define TILES __attribute__((target("avx512f,avx512bw,avx512vl,avx512bf16,amx-tile,amx-bf16")))
 
 enum { TILE = 16, STEP = 32, PANEL = 32, BLOCK = 32, CHUNK = 256 };
-enum { TILE_ELEMENTS = TILE * STEP, STEP_ELEMENTS = STEP * PANEL, BLOCK_ELEMENTS = BLOCK * PANEL, TILE_SUMS = TILE * TILE };
+enum {
+	TILE_ELEMENTS = TILE * STEP,
+	STEP_ELEMENTS = STEP * PANEL,
+	BLOCK_ELEMENTS = BLOCK * PANEL,
+	TILE_SUMS = TILE * TILE
+};
 
-/* Of what one thread does at a time: a chunk of a so high, 160 kB, and these sums, 480 kB, are in the second cache together. */
+/*
+ * What one thread does at a time: so many blocks of rows, of which it has its own copy, a stretch of K wide, and sums of so many panels (of
+ * all of them where K is longer than a stretch). Copy, 680 kB, and sums, 480 kB, are in the second cache together.
+ */
 enum { BLOCKS_MOST = 10, PANELS_MOST = 12, STRETCH = 4 * CHUNK };
 
 static int usable;
@@ -105,8 +111,8 @@ transpose(__m512i row[TILE])
 TILES static inline void
 pair(__m512i out[2], __m512i even, __m512i odd)
 {
-	const __m512i each = _mm512_set_epi16(47, 15, 46, 14, 45, 13, 44, 12, 43, 11, 42, 10, 41, 9, 40, 8, 39, 7, 38, 6, 37,
-	                                      5, 36, 4, 35, 3, 34, 2, 33, 1, 32, 0);
+	const __m512i each = _mm512_set_epi16(47, 15, 46, 14, 45, 13, 44, 12, 43, 11, 42, 10, 41, 9, 40, 8, 39, 7, 38,
+	                                      6, 37, 5, 36, 4, 35, 3, 34, 2, 33, 1, 32, 0);
 
 	out[0] = _mm512_permutex2var_epi16(even, each, odd);
 	out[1] = _mm512_permutex2var_epi16(even, _mm512_add_epi16(each, _mm512_set1_epi16(TILE)), odd);
@@ -148,36 +154,42 @@ pack_transposed_step(bf16 *out, const bf16 *b, int K, int N, int k, int n)
 	}
 }
 
-/* b's chunk from k on in the panel of column n */
-static void
-pack_panel(bf16 *out, const struct matrix *b, int K, int N, int k, int n)
-{
-	const int end = lesser(k + CHUNK, K);
-
-	for (; k < end; k += STEP, out += STEP_ELEMENTS)
-		(b->order == TRANSPOSED ? pack_transposed_step : pack_step)(out, b->at, K, N, k, n);
-}
-
-/* Where that lies in all of b, packed. */
+/* Where the step of row k and the panel of column n begins. */
 static size_t
-panel_at(int K, int N, int k, int n)
+step_at(int K, int N, int k, int n)
 {
-	return (size_t)k * (size_t)(parts_of(N, PANEL) * PANEL) + (size_t)n * (size_t)lesser(CHUNK, whole_steps(K) - k);
+	const int chunk = k / CHUNK * CHUNK, columns = parts_of(N, PANEL) * PANEL;
+
+	return (size_t)chunk * (size_t)columns + (size_t)n * (size_t)lesser(CHUNK, whole_steps(K) - chunk) +
+	       (size_t)(k - chunk) * PANEL;
 }
 
 size_t
 amx_packed_size(int K, int N)
 {
-	return panel_at(K, N, whole_steps(K), 0) * sizeof(bf16);
+	return (size_t)whole_steps(K) * (size_t)(parts_of(N, PANEL) * PANEL) * sizeof(bf16);
 }
 
+/* Of b, [k, k_end) and [n, n_end). */
+static void
+pack_area(bf16 *out, const struct matrix *b, int K, int N, int k, int k_end, int n, int n_end)
+{
+	for (; k < k_end; k += STEP)
+		for (int at = n; at < n_end; at += PANEL)
+			(b->order == TRANSPOSED ? pack_transposed_step : pack_step)(out + step_at(K, N, k, at), b->at,
+			                                                            K, N, k, at);
+}
+
+/* Each area such that what is read of a row is a kilobyte or a half. */
 void
 amx_pack(bf16 *out, const struct matrix *b, int K, int N)
 {
-#pragma omp parallel for collapse(2) schedule(static)
-	for (int k = 0; k < K; k += CHUNK)
-		for (int n = 0; n < N; n += PANEL)
-			pack_panel(out + panel_at(K, N, k, n), b, K, N, k, n);
+	const int turned = b->order == TRANSPOSED, tall = turned ? CHUNK : STEP, wide = turned ? PANEL : 16 * PANEL;
+
+#pragma omp parallel for collapse(2) schedule(static) if ((size_t)K * (size_t)N > PARALLEL_LEAST)
+	for (int k = 0; k < K; k += tall)
+		for (int n = 0; n < N; n += wide)
+			pack_area(out, b, K, N, k, lesser(k + tall, K), n, lesser(n + wide, N));
 }
 
 /* Rows of a's copy are so far apart: whole steps, and one more so that neighbours do not meet in the same sets of the cache. */
@@ -254,7 +266,8 @@ struct ahead {
  * must be there before a tile is loaded from it, which GCC's intrinsics do not say.
  */
 TILES static inline __attribute__((always_inline)) void
-multiply_block(float *sums, const bf16 *a, size_t a_row, const bf16 *b, int steps, int add, int tall, struct ahead ahead)
+multiply_block(float *sums, const bf16 *a, size_t a_row, const bf16 *b, int steps, int add, int tall,
+               struct ahead ahead)
 {
 	enum { ROW = STEP * sizeof(bf16) };
 
@@ -352,24 +365,15 @@ struct part {
 	int m, rows, n, columns;
 };
 
-/* b's chunk from k on in the panel of column n: where it is packed, or packed to room. */
-static const bf16 *
-panel_of(const struct product *p, bf16 *room, int k, int n)
-{
-	if (p->b.order == PACKED)
-		return (const bf16 *)p->b.at + panel_at(p->K, p->N, k, n);
-	pack_panel(room, &p->b, p->K, p->N, k, n);
-	return room;
-}
-
-/* A chunk of K for a panel and all rows of a part. */
+/* A chunk of K for a panel and all rows of a part. more: the panel after it comes next. */
 TILES static void
-multiply_panel(const struct product *p, const struct part *part, const bf16 *a, size_t a_row, const bf16 *b, float *sums, int k, int n,
-               const bf16 *next)
+multiply_panel(const struct product *p, const struct part *part, const bf16 *a, size_t a_row, float *sums, int k, int n,
+               int more)
 {
-	const int steps = lesser(CHUNK, whole_steps(p->K) - k) / STEP;
-	const int lines = next ? parts_of(STEP_ELEMENTS * (int)sizeof *next / 64, parts_of(part->rows, BLOCK)) : 0;
-	struct ahead ahead = { (const char *)next, lines };
+	const bf16 *b = (const bf16 *)p->b.at + step_at(p->K, p->N, k, n);
+	const int steps = lesser(CHUNK, whole_steps(p->K) - k) / STEP, step_lines = STEP_ELEMENTS * (int)sizeof *b / 64;
+	const int lines = more ? parts_of(step_lines, parts_of(part->rows, BLOCK)) : 0;
+	struct ahead ahead = { (const char *)(b + steps * STEP_ELEMENTS), lines };
 
 	for (int m = 0; m < part->rows; m += BLOCK, sums += BLOCK_ELEMENTS, ahead.at += lines * steps * 64) {
 		const int rows = lesser(BLOCK, part->rows - m);
@@ -386,33 +390,31 @@ multiply_panel(const struct product *p, const struct part *part, const bf16 *a, 
 	}
 }
 
+/* sums: panel by panel, block by block, kept from chunk to chunk. */
 TILES static void
 multiply_part(const struct product *p, const struct part *part)
 {
 	const int K = whole_steps(p->K), stretch = lesser(K, STRETCH), blocks = parts_of(part->rows, BLOCK);
 	const int group = K > STRETCH ? part->columns : lesser(part->columns, PANELS_MOST * PANEL);
 	const size_t column = (size_t)blocks * BLOCK_ELEMENTS, all = column * (size_t)parts_of(group, PANEL);
-	const size_t copied = (size_t)part->rows * row_of_copy(stretch);
-	float *sums = cpu_scratch(all + (CHUNK * PANEL + copied) * sizeof(bf16) / sizeof(float));
-	bf16 *room = (bf16 *)(sums + all), *a = room + CHUNK * PANEL;
+	float *sums = cpu_scratch(all + (size_t)part->rows * row_of_copy(stretch) * sizeof(bf16) / sizeof(float));
+	bf16 *a = (bf16 *)(sums + all);
 
 	if (!sums)
 		return;
 	for (int from = 0; from < K; from += STRETCH) {
 		const int width = lesser(STRETCH, K - from);
 
-		(p->a.order == TRANSPOSED ? turn_rows : copy_rows)(a, p->a.at, p->M, p->K, part->m, part->rows, from, width);
+		(p->a.order == TRANSPOSED ? turn_rows : copy_rows)(a, p->a.at, p->M, p->K, part->m, part->rows, from,
+		                                                   width);
 		for (int g = 0; g < part->columns; g += group)
 			for (int k = from; k < from + width; k += CHUNK) {
+				const int end = lesser(part->columns, g + group);
 				float *to = sums;
 
-				for (int n = g; n < part->columns && n < g + group; n += PANEL, to += column) {
-					const bf16 *b = panel_of(p, room, k, part->n + n), *next = NULL;
-
-					if (p->b.order == PACKED && n + PANEL < part->columns)
-						next = b + lesser(CHUNK, K - k) * PANEL;
-					multiply_panel(p, part, a + (k - from), row_of_copy(width), b, to, k, part->n + n, next);
-				}
+				for (int n = g; n < end; n += PANEL, to += column)
+					multiply_panel(p, part, a + (k - from), row_of_copy(width), to, k, part->n + n,
+					               n + PANEL < end);
 			}
 	}
 	_tile_release();
@@ -428,15 +430,25 @@ evenly(int n, int wanted, int most)
 void
 amx_multiply(const struct product *p)
 {
+	static struct kept room;
 	const int threads = omp_get_max_threads(), blocks = parts_of(p->M, BLOCK), panels = parts_of(p->N, PANEL);
 	const int by_rows = parts_of(blocks, BLOCKS_MOST) >= threads || panels < threads;
 	const int high = evenly(blocks, by_rows ? threads : 1, BLOCKS_MOST) * BLOCK;
 	const int wide = parts_of(panels, parts_of(threads, parts_of(p->M, high))) * PANEL;
+	struct product whole = *p;
 
+	if (whole.b.order != PACKED) {
+		bf16 *b = cpu_kept(&room, amx_packed_size(p->K, p->N));
+
+		if (!b)
+			return;
+		amx_pack(b, &p->b, p->K, p->N);
+		whole.b = (struct matrix){ b, PACKED };
+	}
 #pragma omp parallel for collapse(2) schedule(static) if ((size_t)p->M * (size_t)p->N > PARALLEL_LEAST)
 	for (int m = 0; m < p->M; m += high)
 		for (int n = 0; n < p->N; n += wide)
-			multiply_part(p, &(struct part){ m, lesser(high, p->M - m), n, lesser(wide, p->N - n) });
+			multiply_part(&whole, &(struct part){ m, lesser(high, p->M - m), n, lesser(wide, p->N - n) });
 }
 
 #else

@@ -132,7 +132,8 @@ easy(struct entmax *w, float *restrict x, int stride, int keys, float e)
 		moving = 0;
 		for (int l = 0; l < LANES; l++) {
 			const float over = sum[l] - 1;
-			const float root = exp_f32((1 - 1 / e) * log_f32(sum[l])); /* (S - S^(1 - 1/e)) / T, or its first order */
+			const float root =
+				exp_f32((1 - 1 / e) * log_f32(sum[l])); /* (S - S^(1 - 1/e)) / T, or its first order */
 
 			step[l] = (fabsf(over) < 1e-3f ? over / e : sum[l] - root) / slope[l];
 		}
