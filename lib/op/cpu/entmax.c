@@ -6,7 +6,7 @@
  * For 1 < alpha <= 2, e >= 1, so the norm of z, (sum of z^e)^(1/e), is convex in tau and decreasing: Newton's method for norm = 1 from
  * tau = -1, where it is >= 1, climbs to the root without passing it. The norm is nearly straight (exactly so for a flat row), so
  * that few steps are needed. They are made in float32, as far as it goes; what is left of the way is one step in double, since e is
- * up to 100 and raises every rounding of x' - tau to that power. For alpha > 2 the norm is not convex: bisection.
+ * up to 100 and raises every rounding of x' - tau to that power; where e is at most 8, float32 is enough for forward. For alpha > 2 the norm is not convex: bisection.
  */
 #include "op/cpu/cpu.h"
 
