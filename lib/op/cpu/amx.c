@@ -1,5 +1,6 @@
 /*
- * A block of c, 32 rows and 32 columns, is four tiles: each step of 32 along K multiplies two tiles of a by two of b. Each sum runs over K in one order, whatever the number of rows and threads.
+ * A block of c, 32 rows and 32 columns, is four tiles: each step of 32 along K multiplies two tiles of a by two of b. Each
+ * sum runs over K in one order, whatever the number of rows and threads.
  *
  * b in the order in which it is read: chunks of 256 of K (the last has what is left), in a chunk panels of 32 columns, in a
  * panel steps of 32 of K, in a step two tiles of 16 columns, in a tile 16 rows of pairs, which are two of K:

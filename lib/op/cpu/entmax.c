@@ -31,6 +31,15 @@ power(double x, double tau, double e, double *z, double *log_z)
 	return x - tau > 0 && exponent > -690 ? exp_f64(exponent > -690 ? exponent : -690) : 0;
 }
 
+/* z^(e-1) in float32, 0 for z <= 0. */
+static inline float
+power_f32(float z, float e)
+{
+	const float positive = z > 1e-30f ? z : 1e-30f;
+
+	return z > 0 ? exp_f32((e - 1) * log_f32(positive)) : 0;
+}
+
 /* x' (keys, LANES) and whether a lane's x are all finite. */
 VECTOR static void
 prepare(struct entmax *w, const float *x, int stride, int keys, double alpha)
@@ -72,8 +81,7 @@ approach(struct entmax *w, int keys, float e)
 
 		for (int j = 0; j < keys * LANES; j += LANES)
 			for (int l = 0; l < LANES; l++) {
-				const float z = x[j + l] - tau[l], positive = z > 1e-30f ? z : 1e-30f;
-				const float low = z > 0 ? exp_f32((e - 1) * log_f32(positive)) : 0;
+				const float z = x[j + l] - tau[l], low = power_f32(z, e);
 
 				sum[l] += low * z;
 				slope[l] += low;
@@ -121,8 +129,7 @@ easy(struct entmax *w, float *restrict x, int stride, int keys, float e)
 
 		for (int j = 0; j < keys; j++)
 			for (int l = 0; l < LANES; l++) {
-				const float z = scaled[j * LANES + l] - tau[l], positive = z > 1e-30f ? z : 1e-30f;
-				const float low = z > 0 ? exp_f32((e - 1) * log_f32(positive)) : 0;
+				const float z = scaled[j * LANES + l] - tau[l], low = power_f32(z, e);
 
 				g[j * LANES + l] = low;
 				x[j * stride + l] = low * z;

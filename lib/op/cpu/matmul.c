@@ -277,8 +277,8 @@ cpu_packed_precision(const struct packed *packed)
 int
 cpu_has(enum precision precision)
 {
-	dnnl_memory_desc_t a = describe_matrix(64, 64, precision, PLAIN), b = a;
-	dnnl_primitive_desc_t planned = engine() ? plan(&a, &b, 0, 0) : NULL;
+	const dnnl_memory_desc_t square = describe_matrix(64, 64, precision, PLAIN);
+	dnnl_primitive_desc_t planned = engine() ? plan(&square, &square, 0, 0) : NULL;
 
 	dnnl_primitive_desc_destroy(planned);
 	return planned != NULL;
