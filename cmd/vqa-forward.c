@@ -27,7 +27,8 @@ static const struct opt opts[] = {
 	{ 'b', "batch", OPT_INT(1, BATCH_MAX), &batch, "N", "questions a batch (128)" },
 	{ 'k', "top", OPT_INT(1, ANSWERS_MAX), &top, "N", "the N best answers too" },
 	{ 'l', "logits", OPT_FLAG, &logits, NULL, "logits too" },
-	{ 'p', "precision", OPT_WORD("f32|bf16"), &precision_word, "TYPE", "of products: f32 or bf16 (f32)" },
+	{ 'p', "precision", OPT_WORD("f32|bf16|tf32"), &precision_word, "TYPE",
+	  "of products: f32, bf16 or tf32 (f32)" },
 	{ 'r', "seed", OPT_INT(0, INT64_C(1) << 53), &seed, "SEED", "seed of dropout and of LayerDrop (0)" },
 	{ 't', "train", OPT_FLAG, &train, NULL, "write the tape and logits for vqa-loss, vqa-backward and vqa-step" },
 	{ 0, "compat", OPT_FLAG, &compat, NULL, "keep the reference's quirks: see vqa-quirks(7)" },
@@ -63,6 +64,17 @@ load_model(struct model *model, struct checkpoint *ckpt, const struct op *op)
 	if (!memory)
 		die_words("out of memory for batches of %d questions: %zu bytes", (int)batch, model_tape_bytes(model));
 	model_place(model, memory);
+}
+
+/* VQA_TF32=1 is for float32, where it can be TF32. */
+static void
+choose_precision(const struct op *op)
+{
+	const char *tf32 = getenv("VQA_TF32");
+
+	precision_parse(&precision, precision_word);
+	if (precision == PRECISION_F32 && tf32 && tf32[0] == '1' && op->has(PRECISION_TF32))
+		precision = PRECISION_TF32;
 }
 
 static void
@@ -168,7 +180,6 @@ main(int argc, char **argv)
 
 	if (train && (top || logits || attention))
 		die_usage("options -k, -l and -a are for answers, not with -t");
-	precision_parse(&precision, precision_word);
 	refuse_terminal(STDOUT_FILENO);
 	note_terminal(STDIN_FILENO);
 	/* The header first: which shard it is decides what may be done to a run's folder. */
@@ -182,6 +193,7 @@ main(int argc, char **argv)
 	if (!op || checkpoint_open(&ckpt, argv[operand], &err) || (!train && rec_next(&in, &err) < 0) ||
 	    collect_check_header(&in, &ckpt.config, ckpt.path, &err))
 		die(&err);
+	choose_precision(op);
 	if (compat && ckpt.config.adaptive && ckpt.config.span_rows != batch)
 		warn_words("%s has spans of %d rows, so that with --compat batches of %d questions have no mask",
 		           ckpt.path, ckpt.config.span_rows, (int)batch);

@@ -36,6 +36,7 @@ numbers() {
 
 @test "auto: where there is no GPU, the processor, without a word" {
 	[ -z "${VQA_TEST_DEVICE:-}" ] || skip 'a card is here'
+	VQA_EMU_DEVICES=0 fails_with 1 'vqa-forward: the cpu backend has no products in tf32 on this machine' vqa-forward -p tf32 tiny <stream
 	vqa-forward -D cpu -l tiny <stream >cpu
 	VQA_EMU_DEVICES=0 vqa-forward -l tiny <stream >auto 2>said
 	VQA_CUDA=./none.so vqa-forward -l tiny <stream 2>>said | cmp - auto
@@ -67,6 +68,43 @@ numbers() {
 	near 1e-2 cpu cuda
 	# TF32 is for products in float32.
 	VQA_TF32=1 vqa-forward -D cuda -p bf16 -l tiny <stream | numbers | cmp - cuda
+}
+
+# That bits are lost shows in more digits than float32's sums in another order.
+@test "tf32: further from the processor than float32, by its rounding; VQA_TF32 makes float32 it" {
+	ckpt-init -L 2,2,2 -H 128 -n 4 -F 256 -f 360 --source features.tsv -s -a -r 1 -A answers.json model.safetensors
+	vqa-forward -D cpu -l model <stream | numbers >cpu
+	vqa-forward -D cuda -l model <stream | numbers >f32
+	vqa-forward -D cuda -p tf32 -l model <stream >answers
+	numbers <answers >tf32
+	near 1e-5 cpu f32
+	near 5e-3 cpu tf32
+	run ! near 5e-5 cpu tf32
+	VQA_TF32=1 vqa-forward -D cuda -l model <stream | cmp - answers
+	VQA_TF32=0 vqa-forward -D cuda -l model <stream | numbers | cmp - f32
+}
+
+@test "tf32: a training's header and snapshot say it, and it goes on only in it" {
+	local start='-t -D cuda -b 4 -r 3 --dropout 0.1'
+	refused() {
+		vqa-forward $start "${@:2}" run <stream 2>said | cat >batches
+		[ "$(cat said)" = "vqa-forward: run/LAST.safetensors: its run has precision $1; it goes on only with the same" ]
+	}
+	set -o pipefail
+	vqa-forward $start -p tf32 tiny <stream | tee header | vqa-loss | vqa-backward | vqa-step -o run --lr 0.01 --schedule constant >log
+	[ "$(vqa-dump <header | jq -r 'select(.type == "header").precision')" = tf32 ]
+	[ "$(ckpt-info --json run | jq -r .run.precision)" = tf32 ]
+	set +o pipefail
+	refused 'tf32, found f32' -p f32
+	refused 'tf32, found bf16' -p bf16
+	set -o pipefail
+	VQA_TF32=1 vqa-forward $start run <stream | vqa-loss | vqa-backward | vqa-step -o run --lr 0.01 --schedule constant >log
+	[ "$(tail -n +2 run/log.tsv | wc -l)" = 4 ]
+	[ "$(ckpt-info --json run | jq -r .run.precision)" = tf32 ]
+	# What the run learned is the same to TF32's rounding, and not the same.
+	vqa-forward $start tiny <stream | vqa-loss | vqa-backward | vqa-step -o f32 --lr 0.01 --schedule constant >log
+	near 1e-2 <(sed -n 2,3p f32/log.tsv | cut -f 2-5) <(sed -n 2,3p run/log.tsv | cut -f 2-5)
+	run ! near 1e-6 <(sed -n 2,3p f32/log.tsv | cut -f 2-5) <(sed -n 2,3p run/log.tsv | cut -f 2-5)
 }
 
 @test "the cards that are promised are in the library, it needs what it says, and no kernel spills" {

@@ -128,6 +128,15 @@ steps() {
 	done
 }
 
+@test "products in tf32: logits, loss, gradients" {
+	[ "${VQA_TEST_DEVICE:-cpu}" != cpu ] || skip 'products in tf32 are for GPUs'
+	export PRECISION=tf32
+	for name in softmax sparse adaptive adaptive-sparse; do
+		answers $name
+		gradients $name
+	done
+}
+
 # rows of spans, precision. One, two or three threads: the same bytes, of answers, gradients and weights. 128 wide and at batch 8, so that the
 # loops are divided; spans with a row a place, and with rows that are averaged.
 threads_do_not_matter() {

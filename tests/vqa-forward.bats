@@ -55,6 +55,16 @@ synthetic() {
 	ONEDNN_MAX_CPU_ISA=AVX2 fails_with 1 'vqa-forward: the cpu backend has no products in bf16 on this machine' vqa-forward -p bf16 tiny <stream
 }
 
+@test "tf32 is for GPUs: refused on the processor, where VQA_TF32 changes nothing" {
+	local line='vqa-forward: the cpu backend has no products in tf32 on this machine'
+	fails_with 1 "$line" vqa-forward -D cpu -p tf32 tiny <stream
+	vqa-forward -t -D cpu -b 4 -p tf32 tiny <stream 2>said | cat >batches
+	[ "$(cat said)" = "$line" ]
+	[ ! -s batches ]
+	vqa-forward -D cpu -l tiny <stream >answers
+	VQA_TF32=1 vqa-forward -D cpu -l tiny <stream | cmp - answers
+}
+
 # The logits of each question, a line each.
 logits() {
 	vqa-forward -l "$@" <stream | vqa-dump | jq -c 'select(.type == "answer").logits.f32'

@@ -92,24 +92,30 @@ struct embedding_backward {
 enum activation { ACT_NONE, ACT_GELU, ACT_TANH }; /* GELU is the erf form x/2 (1 + erf(x/sqrt 2)), never the tanh one */
 
 /*
- * What the products of linear layers multiply: float32, or both sides rounded to bf16; sums are float32 in either. Everything
- * else is float32 always.
+ * What the products of linear layers multiply: float32; both sides rounded to bf16; or float32 that a card may round to TF32, ten bits
+ * behind the point, as it reads it. Sums are float32 in each, and everything else is float32 always.
  */
-enum precision { PRECISION_F32, PRECISION_BF16 };
+enum precision { PRECISION_F32, PRECISION_BF16, PRECISION_TF32, PRECISIONS };
 
 /* As options, headers and snapshots say it. */
 static inline const char *
 precision_name(enum precision precision)
 {
-	return precision == PRECISION_BF16 ? "bf16" : "f32";
+	static const char *const names[PRECISIONS] = { "f32", "bf16", "tf32" };
+
+	return names[precision];
 }
 
 /* 0, or -1 for another word. */
 static inline int
 precision_parse(enum precision *out, const char *name)
 {
-	*out = strcmp(name, "bf16") ? PRECISION_F32 : PRECISION_BF16;
-	return strcmp(name, precision_name(*out)) ? -1 : 0;
+	for (int i = 0; i < PRECISIONS; i++)
+		if (!strcmp(name, precision_name((enum precision)i))) {
+			*out = (enum precision)i;
+			return 0;
+		}
+	return -1;
 }
 
 /*

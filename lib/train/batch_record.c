@@ -98,7 +98,7 @@ header_read_run(const struct rec_in *in, struct run_state *run, struct err *err)
 	    (rec_get(in, "precision") && header_read_text(in, "precision", precision, sizeof precision, err)))
 		return -1;
 	if (precision_parse(&run->precision, precision))
-		return rec_fault(in, err, "'precision' is '%s', expected f32 or bf16", precision);
+		return rec_fault(in, err, "'precision' is '%s', expected f32, bf16 or tf32", precision);
 	if (!(run->dropout >= 0 && run->dropout < 1))
 		return rec_fault(in, err, "'dropout' is %g, expected 0 to below 1", run->dropout);
 	run->seed = (uint64_t)seed;

@@ -284,8 +284,7 @@ share_map(struct share *share, int fd, const struct share_plan *plan, struct err
 	*share = (struct share){ .fd = fd, .plan = *plan };
 	if (fstat(fd, &st) || (uint64_t)st.st_size != plan->size || !inside(plan, plan->weights, plan->weights_size) ||
 	    !inside(plan, plan->gradients, plan->gradients_size) || !inside(plan, plan->flags, 0) ||
-	    !inside(plan, plan->tape, 0) || !plan->batch || plan->batch > BATCH_MAX ||
-	    plan->precision > PRECISION_BF16) {
+	    !inside(plan, plan->tape, 0) || !plan->batch || plan->batch > BATCH_MAX || plan->precision >= PRECISIONS) {
 		err_set(err, "shared memory: its size is not what vqa-forward says");
 	} else if (!map(share, err) && !bind_host(share, err)) {
 		return 0;

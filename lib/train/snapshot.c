@@ -57,7 +57,8 @@ get_precision(const json_t *json, enum precision *out, struct err *err)
 	const json_t *value = json_object_get(json, "precision");
 	const char *name = value ? json_string_value(value) : precision_name(PRECISION_F32);
 
-	return !name || precision_parse(out, name) ? err_set(err, "vqa.run: 'precision' is neither f32 nor bf16") : 0;
+	return !name || precision_parse(out, name) ? err_set(err, "vqa.run: 'precision' is none of f32, bf16 and tf32")
+	                                           : 0;
 }
 
 static int

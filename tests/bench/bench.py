@@ -296,7 +296,6 @@ def small(kind, precision, work, runtimes):
 def on_card(kind, precision, work, batch):
     """Peers on the same card where PyTorch can use it."""
     def go(row):
-        os.environ['VQA_TF32'] = str(int(precision == 'tf32'))
         batches = 60 if batch == 32 else 20 if batch == 128 else 8
         compare(row, Ours('full', kind, precision, work, batch, batches // 2, batches), [EAGER, COMPILED], count=4)
     return go

@@ -16,8 +16,7 @@ DEVICE = os.environ.get('BENCH_DEVICE', 'cpu')
 
 
 def forward_program(batch, precision):
-    """tf32 is f32 with VQA_TF32=1."""
-    return ['vqa-forward', '-D', DEVICE, '-p', precision.replace('tf32', 'f32'), '-b', str(batch)]
+    return ['vqa-forward', '-D', DEVICE, '-p', precision, '-b', str(batch)]
 
 
 def answering(ckpt, batch, precision, *options):

@@ -347,7 +347,7 @@ test_large_linear(void **state)
 	free(Out), free(Din), free(Dw);
 }
 
-/* --- linear layers in either precision, packed or not */
+/* --- linear layers in every precision, packed or not */
 
 /* What a product multiplies. */
 static double
@@ -497,6 +497,104 @@ test_bf16(void **state)
 	check_bf16(1, 2, 1);
 	check_bf16(70, 300, 33);
 	check_bf16(345, 40, 1100);
+}
+
+/* n times x */
+static float *
+repeated(float x, size_t n)
+{
+	float *out = values(n, 1);
+
+	for (size_t i = 0; i < n; i++)
+		out[i] = x;
+	return out;
+}
+
+static void
+all_are(const char *what, const float *ours, double want, size_t n, double tolerance)
+{
+	double *wanted = calloc(n, sizeof *wanted);
+
+	for (size_t i = 0; i < n; i++)
+		wanted[i] = want;
+	same(what, ours, wanted, n, tolerance);
+	free(wanted);
+}
+
+/*
+ * Inputs and gradients are 1 and a bit beyond TF32's ten, weights 1: that bit counts in float32, and in TF32 in the bias and its gradient
+ * alone, whether a card rounds or cuts. The same shape in both, by turns.
+ */
+static void
+check_bits(int packed, enum precision precision)
+{
+	enum { N = 96, I = 128, O = 64 };
+	const float more = 1 + 0x1p-12f;
+	const double kept = precision == PRECISION_TF32 ? 1 : (double)more;
+	float *in = repeated(more, N * I), *weight = repeated(1, O * I), *bias = repeated(more, O);
+	float *out = values(N * O, 2), *d = repeated(more, N * O);
+	float *din = values(N * I, 3), *dw = values(O * I, 4), *db = values(O, 5);
+	const struct pack parts = {
+		.weight = { weight }, .bias = { bias }, .parts = 1, .O = O, .I = I, .precision = precision
+	};
+	struct linear l = { .out = out, .in = in, .N = N, .I = I, .O = O };
+
+	if (packed) {
+		l.packed = op->pack(&parts);
+		assert_non_null(l.packed);
+	} else {
+		l.weight = weight;
+		l.bias = bias;
+		l.precision = precision;
+	}
+	op->linear(&l);
+	all_are("bits, forward", out, I * kept + (double)more, N * O, 1e-6);
+	op->linear_backward(&(struct linear_backward){ .din = din,
+	                                               .dweight = dw,
+	                                               .dbias = db,
+	                                               .dout = d,
+	                                               .in = in,
+	                                               .weight = weight,
+	                                               .N = N,
+	                                               .I = I,
+	                                               .O = O,
+	                                               .precision = precision });
+	all_are("bits by in", din, O * kept, N * I, 1e-6);
+	all_are("bits by weight", dw, N * kept * kept, O * I, 1e-6);
+	all_are("bits by bias", db, N * (double)more, O, 1e-6);
+	if (packed)
+		op->pack_free((struct packed *)(uintptr_t)l.packed);
+	free(in), free(weight), free(bias), free(out), free(d), free(din), free(dw), free(db);
+}
+
+static void
+test_tf32(void **state)
+{
+	(void)state;
+	for (int i = 0; i < 2; i++) {
+		check_bits(i, PRECISION_F32);
+		if (op->has(PRECISION_TF32))
+			check_bits(i, PRECISION_TF32);
+		check_bits(i, PRECISION_F32);
+	}
+}
+
+/* Nowhere but on a card, and not by halves. */
+static void
+test_no_tf32(void **state)
+{
+	const float weight = 1, bias = 1;
+	struct err err;
+
+	(void)state;
+	if (op->lend)
+		skip();
+	assert_false(op->has(PRECISION_TF32));
+	assert_null(op->pack(&(struct pack){
+		.weight = { &weight }, .bias = { &bias }, .parts = 1, .O = 1, .I = 1, .precision = PRECISION_TF32 }));
+	assert_int_equal(op->sync(&err), -1);
+	assert_string_equal(err.text,
+	                    "cpu backend: no memory for packed weights, or no products of that precision here");
 }
 
 /* --- embedding, gather, add */
@@ -674,6 +772,7 @@ main(void)
 		cmocka_unit_test(test_large_average), cmocka_unit_test(test_embedding),
 		cmocka_unit_test(test_gather),        cmocka_unit_test(test_optimizer),
 		cmocka_unit_test(test_packed),        cmocka_unit_test(test_bf16),
+		cmocka_unit_test(test_tf32),          cmocka_unit_test(test_no_tf32),
 	};
 
 	return cmocka_run_group_tests(tests, load, NULL);

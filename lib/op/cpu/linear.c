@@ -21,7 +21,7 @@ rounded(enum scratch which, const float *x, const bf16 *twin, size_t n, enum pre
 {
 	bf16 *out;
 
-	if (precision == PRECISION_F32)
+	if (precision != PRECISION_BF16)
 		return x;
 	if (twin)
 		return twin;

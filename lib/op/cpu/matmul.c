@@ -274,11 +274,18 @@ cpu_packed_precision(const struct packed *packed)
 	return packed->precision;
 }
 
+/* TF32 is the cards' alone. */
+static int
+may_plan(enum precision precision)
+{
+	return precision != PRECISION_TF32 && engine();
+}
+
 int
 cpu_has(enum precision precision)
 {
 	const dnnl_memory_desc_t square = describe_matrix(64, 64, precision, PLAIN);
-	dnnl_primitive_desc_t planned = engine() ? plan(&square, &square, 0, 0) : NULL;
+	dnnl_primitive_desc_t planned = may_plan(precision) ? plan(&square, &square, 0, 0) : NULL;
 
 	dnnl_primitive_desc_destroy(planned);
 	return planned != NULL;
@@ -299,7 +306,7 @@ choose_layout(dnnl_memory_desc_t *out, const struct pack *from)
 {
 	dnnl_memory_desc_t a = describe_matrix(TYPICAL_ROWS, from->I, from->precision, PLAIN);
 	dnnl_memory_desc_t b = describe(from->I, from->parts * from->O, type_of(from->precision), dnnl_format_tag_any);
-	dnnl_primitive_desc_t planned = engine() ? plan(&a, &b, 1, 0) : NULL;
+	dnnl_primitive_desc_t planned = may_plan(from->precision) ? plan(&a, &b, 1, 0) : NULL;
 
 	if (!planned)
 		return -1;

@@ -10,7 +10,7 @@ rounded(enum cuda_scratch which, const float *x, const bf16 *twin, size_t n, enu
 {
 	bf16 *out;
 
-	if (precision == PRECISION_F32)
+	if (precision != PRECISION_BF16)
 		return x;
 	if (twin)
 		return twin;

@@ -1,6 +1,6 @@
 /*
- * cuBLASLt, which is column-major: c = a b there is c^T = b^T a^T here, with M and N, a and b changed about. Sums are float32 in either
- * precision; TF32 (ten bits of a factor) only where the environment's VQA_TF32 is 1.
+ * cuBLASLt, which is column-major: c = a b there is c^T = b^T a^T here, with M and N, a and b changed about. Sums are float32 in every
+ * precision.
  */
 #include <cublasLt.h>
 #include <stdlib.h>
@@ -13,7 +13,8 @@ constexpr int WORKSPACE = 32 << 20, WAYS = 1 << 12;
 /* What decides how a product is done. */
 struct shape {
 	int M, N, K;
-	int a_transposed, b_transposed, has_bias, add, bf16;
+	int a_transposed, b_transposed, has_bias, add;
+	enum precision precision;
 	uint32_t alignment; /* bytes, of the least aligned matrix */
 };
 
@@ -27,7 +28,6 @@ struct way {
 
 static struct {
 	cublasLtHandle_t handle;
-	int tf32;
 	struct way ways[WAYS]; /* a way that falls on another's place takes it */
 } here;
 
@@ -43,13 +43,7 @@ check(cublasStatus_t status, const char *what)
 static int
 open_library(void)
 {
-	const char *tf32;
-
-	if (here.handle)
-		return 0;
-	tf32 = getenv("VQA_TF32");
-	here.tf32 = tf32 && tf32[0] == '1';
-	return check(cublasLtCreate(&here.handle), "cublasLtCreate");
+	return here.handle ? 0 : check(cublasLtCreate(&here.handle), "cublasLtCreate");
 }
 
 static void
@@ -83,8 +77,9 @@ set(cublasLtMatmulDesc_t product, cublasLtMatmulDescAttributes_t name, const voi
 static int
 describe(struct way *w, const struct shape *s)
 {
-	const cudaDataType_t type = s->bf16 ? CUDA_R_16BF : CUDA_R_32F;
-	const cublasComputeType_t compute = here.tf32 && !s->bf16 ? CUBLAS_COMPUTE_32F_FAST_TF32 : CUBLAS_COMPUTE_32F;
+	const cudaDataType_t type = s->precision == PRECISION_BF16 ? CUDA_R_16BF : CUDA_R_32F;
+	const cublasComputeType_t compute =
+		s->precision == PRECISION_TF32 ? CUBLAS_COMPUTE_32F_FAST_TF32 : CUBLAS_COMPUTE_32F;
 	const cublasOperation_t left = s->b_transposed ? CUBLAS_OP_T : CUBLAS_OP_N;
 	const cublasOperation_t right = s->a_transposed ? CUBLAS_OP_T : CUBLAS_OP_N;
 	const cublasLtEpilogue_t epilogue = s->has_bias ? CUBLASLT_EPILOGUE_BIAS : CUBLASLT_EPILOGUE_DEFAULT;
@@ -200,7 +195,7 @@ cuda_matmul(const struct product *p)
 		                     .b_transposed = p->b.transposed != 0,
 		                     .has_bias = p->bias != NULL,
 		                     .add = p->add != 0,
-		                     .bf16 = p->precision == PRECISION_BF16,
+		                     .precision = p->precision,
 		                     .alignment = alignment_of(p) };
 	const float one = 1, beta = p->add ? 1 : 0;
 	struct way *w = open_library() ? NULL : way_of(&shape);
@@ -218,7 +213,7 @@ cuda_matmul(const struct product *p)
 int
 cuda_has(enum precision precision)
 {
-	/* Tensor cores multiply bf16 from sm_80 on. */
+	/* Tensor cores multiply bf16 and TF32 from sm_80 on. */
 	return precision == PRECISION_F32 || cuda_device.major >= 8;
 }
 
