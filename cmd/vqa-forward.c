@@ -34,7 +34,7 @@ static const struct opt opts[] = {
 	{ 0, "compat", OPT_FLAG, &compat, NULL, "keep the reference's quirks: see vqa-quirks(7)" },
 	{ 0, "draws", OPT_TEXT, &draws, "FILE", "LayerDrop's draws, recorded (drawn by the seed)" },
 	{ 0, "dropout", OPT_REAL(0, 0.99), &dropout, "P", "dropout while training (the checkpoint's)" },
-	{ 0, "quiet", OPT_FLAG, &quiet, NULL, "no line of progress on a terminal" },
+	{ 0, "quiet", OPT_FLAG, &quiet, NULL, "no line of progress on a terminal, nor of the GPU" },
 	{ 0 },
 };
 
@@ -110,6 +110,7 @@ answer(struct rec_in *in, struct checkpoint *ckpt, const struct op *op)
 	rec_put_int(&out, "vqa", 1);
 	rec_put_text(&out, "by", "vqa-forward " VQA_VERSION, strlen("vqa-forward " VQA_VERSION));
 	rec_put_text(&out, "checkpoint", ckpt->path, strlen(ckpt->path));
+	header_put_device(&out, op, precision);
 	rec_keep(&out, in);
 	if (rec_send(&out, &err) || collector_open(&collector, in, &out, &ckpt->config, (int)batch, 0, 0, &err))
 		die(&err);
@@ -153,6 +154,8 @@ go_train(struct rec_in *in, struct checkpoint *ckpt, const struct op *op, const 
 	signal(SIGPIPE, SIG_IGN);
 	if (feed_open(&feed, STDOUT_FILENO, die_at_once, &err))
 		die(&err);
+	if (op->device_name && !quiet)
+		warn_words("training on %s, %s", backend_device(), op->device_name());
 	for (int warned = 0; !feed_wait_members(&feed, 5); warned = 1) {
 		if (!warned)
 			warn_words("waiting for vqa-step (or vqa-backward -g), which has not attached yet");

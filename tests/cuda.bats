@@ -44,6 +44,32 @@ numbers() {
 	[ ! -s said ]
 }
 
+# header: of the stream on stdin, what it says of the device and the precision.
+header() {
+	vqa-dump | jq -c 'select(.type == "header") | [.device, .device_name, .precision]'
+}
+
+@test "headers name the device and the precision; -t tells of a card" {
+	local name='emulated CUDA device'
+	[ -z "${VQA_TEST_DEVICE:-}" ] || name=$(nvidia-smi -i 0 --query-gpu=name --format=csv,noheader)
+	[ "$(vqa-forward -D cpu tiny <stream | header)" = '["cpu",null,"f32"]' ]
+	[ "$(vqa-forward -D cuda tiny <stream | header)" = "[\"cuda:0\",\"$name\",\"f32\"]" ]
+	[ "$(vqa-forward -D cuda -p tf32 tiny <stream 2>said | header)" = "[\"cuda:0\",\"$name\",\"tf32\"]" ]
+	[ ! -s said ]
+	training() {
+		vqa-forward -t -b 4 "$@" tiny <stream 2>said | tee batches | vqa-loss | vqa-backward | vqa-step >log
+	}
+	set -o pipefail
+	training -D cpu
+	[ ! -s said ]
+	[ "$(header <batches)" = '["cpu",null,"f32"]' ]
+	training
+	[ "$(cat said)" = "vqa-forward: training on cuda:0, $name" ]
+	[ "$(header <batches)" = "[\"cuda:0\",\"$name\",\"f32\"]" ]
+	training --quiet
+	[ ! -s said ]
+}
+
 @test "answers and attention as the processor's; the batch does not matter" {
 	for options in '' -s -a '-s -a'; do
 		# shellcheck disable=SC2086
@@ -85,24 +111,24 @@ numbers() {
 }
 
 @test "tf32: a training's header and snapshot say it, and it goes on only in it" {
-	local start='-t -D cuda -b 4 -r 3 --dropout 0.1'
+	local start=(-t -D cuda -b 4 -r 3 --dropout 0.1)
 	refused() {
-		vqa-forward $start "${@:2}" run <stream 2>said | cat >batches
+		vqa-forward "${start[@]}" "${@:2}" run <stream 2>said | cat >none
 		[ "$(cat said)" = "vqa-forward: run/LAST.safetensors: its run has precision $1; it goes on only with the same" ]
 	}
 	set -o pipefail
-	vqa-forward $start -p tf32 tiny <stream | tee header | vqa-loss | vqa-backward | vqa-step -o run --lr 0.01 --schedule constant >log
-	[ "$(vqa-dump <header | jq -r 'select(.type == "header").precision')" = tf32 ]
+	vqa-forward "${start[@]}" -p tf32 tiny <stream | tee batches | vqa-loss | vqa-backward | vqa-step -o run --lr 0.01 --schedule constant >log
+	[ "$(header <batches | jq -r '.[2]')" = tf32 ]
 	[ "$(ckpt-info --json run | jq -r .run.precision)" = tf32 ]
 	set +o pipefail
 	refused 'tf32, found f32' -p f32
 	refused 'tf32, found bf16' -p bf16
 	set -o pipefail
-	VQA_TF32=1 vqa-forward $start run <stream | vqa-loss | vqa-backward | vqa-step -o run --lr 0.01 --schedule constant >log
+	VQA_TF32=1 vqa-forward "${start[@]}" run <stream | vqa-loss | vqa-backward | vqa-step -o run --lr 0.01 --schedule constant >log
 	[ "$(tail -n +2 run/log.tsv | wc -l)" = 4 ]
 	[ "$(ckpt-info --json run | jq -r .run.precision)" = tf32 ]
 	# What the run learned is the same to TF32's rounding, and not the same.
-	vqa-forward $start tiny <stream | vqa-loss | vqa-backward | vqa-step -o f32 --lr 0.01 --schedule constant >log
+	vqa-forward "${start[@]}" tiny <stream | vqa-loss | vqa-backward | vqa-step -o f32 --lr 0.01 --schedule constant >log
 	near 1e-2 <(sed -n 2,3p f32/log.tsv | cut -f 2-5) <(sed -n 2,3p run/log.tsv | cut -f 2-5)
 	run ! near 1e-6 <(sed -n 2,3p f32/log.tsv | cut -f 2-5) <(sed -n 2,3p run/log.tsv | cut -f 2-5)
 }

@@ -11,6 +11,8 @@ export PATH=$BIN:$ROOT/pipelines:$PATH
 export LC_ALL=C.UTF-8
 export PYTHONDONTWRITEBYTECODE=1
 unset VQA_VOCAB
+# Where no test asks for a card the processor computes, on a machine with a card, too.
+[ -n "${VQA_TEST_DEVICE:-}" ] || export VQA_CUDA=${VQA_CUDA:-none}
 # mpirun: as any user, more ranks than processors, and none bound to one.
 export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
 export OMPI_MCA_rmaps_base_oversubscribe=1 OMPI_MCA_hwloc_base_binding_policy=none

@@ -321,6 +321,8 @@ struct meeting {
 struct op {
 	size_t size;      /* of this table: another's is of another build */
 	const char *name; /* "cpu", "cuda" */
+	/* What its maker calls the device that was opened, "NVIDIA H200"; "" if it does not tell. NULL where backend memory is the host's. */
+	const char *(*device_name)(void);
 
 	void *(*alloc)(size_t bytes); /* 64-byte aligned or more; NULL when there is none left */
 	void (*free)(void *);

@@ -78,6 +78,21 @@ header_read_rank(const struct rec_in *in, int64_t *rank, int64_t *ranks, struct 
 	                                                                                                        : 0;
 }
 
+static void
+put_words(struct rec_out *out, const char *key, const char *words)
+{
+	rec_put_text(out, key, words, strlen(words));
+}
+
+void
+header_put_device(struct rec_out *out, const struct op *op, enum precision precision)
+{
+	put_words(out, "device", backend_device());
+	if (op->device_name)
+		put_words(out, "device_name", op->device_name());
+	put_words(out, "precision", precision_name(precision));
+}
+
 int
 header_read_run(const struct rec_in *in, struct run_state *run, struct err *err)
 {

@@ -30,6 +30,8 @@ struct shard {
 int header_read_shard(const struct rec_in *in, struct shard *shard, struct err *err);
 /* Of a stream that vqa-allreduce did not write, 0 of 1. */
 int header_read_rank(const struct rec_in *in, int64_t *rank, int64_t *ranks, struct err *err);
+/* What computes, and in which precision: of vqa-forward's header. */
+void header_put_device(struct rec_out *out, const struct op *op, enum precision precision);
 /* What the header of vqa-forward -t says of the run; snapshot "" and step 0 at its beginning. */
 int header_read_run(const struct rec_in *in, struct run_state *run, struct err *err);
 

@@ -172,7 +172,7 @@ send_header(struct feed *f, struct err *err)
 	rec_put_int(&f->out, "batch", f->run.batch);
 	rec_put_int(&f->out, "seed", (int64_t)f->run.seed);
 	rec_put_real(&f->out, "dropout", f->run.dropout);
-	rec_put_text(&f->out, "precision", precision_name(f->run.precision), strlen(precision_name(f->run.precision)));
+	header_put_device(&f->out, f->op, f->run.precision);
 	rec_put_int(&f->out, "compat", f->run.compat);
 	rec_put_int(&f->out, "step", f->run.step);
 	rec_put_int(&f->out, "streams", f->run.streams);

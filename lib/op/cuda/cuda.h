@@ -14,6 +14,7 @@ extern "C" {
 #include "op/op.h"
 
 int cuda_open(int device, struct err *err);
+const char *cuda_device_name(void);
 void cuda_embedding(const struct embedding *);
 void cuda_embedding_backward(const struct embedding_backward *);
 void cuda_linear(const struct linear *);

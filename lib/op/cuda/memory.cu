@@ -322,3 +322,14 @@ cuda_open(int device, struct err *err)
 	close_device();
 	return -1;
 }
+
+const char *
+cuda_device_name(void)
+{
+	static struct cudaDeviceProp told;
+	int device;
+
+	if (!cuda_check(cudaGetDevice(&device), "cudaGetDevice"))
+		cuda_check(cudaGetDeviceProperties(&told, device), "cudaGetDeviceProperties");
+	return told.name;
+}

@@ -15,6 +15,7 @@ vqa_op_open(int device, struct err *err)
 const struct op vqa_op_table = {
 	.size = sizeof(struct op),
 	.name = "cuda",
+	.device_name = cuda_device_name,
 	.alloc = cuda_alloc,
 	.free = cuda_free,
 	.put = cuda_put,
