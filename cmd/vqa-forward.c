@@ -22,7 +22,8 @@ static const char *precision_word = "f32", *device = "auto", *attention, *draws;
 static enum precision precision;
 
 static const struct opt opts[] = {
-	{ 'D', "device", OPT_WORD("auto|cpu|cuda|cuda:N"), &device, "DEVICE", "auto, cpu, cuda or cuda:N (auto)" },
+	{ 'D', "device", OPT_WORD("auto|auto:N|cpu|cuda|cuda:N"), &device, "DEVICE",
+	  "auto, auto:N, cpu, cuda or cuda:N (auto)" },
 	{ 'a', "attention", OPT_TEXT, &attention, "NAMES", "attention matrices too: all, or a comma list" },
 	{ 'b', "batch", OPT_INT(1, BATCH_MAX), &batch, "N", "questions a batch (128)" },
 	{ 'k', "top", OPT_INT(1, ANSWERS_MAX), &top, "N", "the N best answers too" },

@@ -25,8 +25,9 @@ numbers() {
 }
 
 @test "devices that are none, or not here" {
-	fails_with 2 "vqa-forward: option -D: 'gpu' is not one of auto|cpu|cuda|cuda:N" vqa-forward -D gpu tiny <stream
-	fails_with 2 "vqa-forward: option -D: 'cuda:' is not one of auto|cpu|cuda|cuda:N" vqa-forward -D cuda: tiny <stream
+	for word in gpu cuda: auto: auto:x autos; do
+		fails_with 2 "vqa-forward: option -D: '$word' is not one of auto|auto:N|cpu|cuda|cuda:N" vqa-forward -D $word tiny <stream
+	done
 	VQA_CUDA=./none.so fails_with 1 'vqa-forward: cannot load the cuda backend: ./none.so: cannot open shared object file: No such file or directory' \
 		vqa-forward -D cuda tiny <stream
 	[ -n "${VQA_TEST_DEVICE:-}" ] && return
@@ -39,6 +40,7 @@ numbers() {
 	VQA_EMU_DEVICES=0 fails_with 1 'vqa-forward: the cpu backend has no products in tf32 on this machine' vqa-forward -p tf32 tiny <stream
 	vqa-forward -D cpu -l tiny <stream >cpu
 	VQA_EMU_DEVICES=0 vqa-forward -l tiny <stream >auto 2>said
+	VQA_EMU_DEVICES=0 vqa-forward -D auto:1 -l tiny <stream 2>>said | cmp - auto
 	VQA_CUDA=./none.so vqa-forward -l tiny <stream 2>>said | cmp - auto
 	cmp cpu auto
 	[ ! -s said ]
@@ -68,6 +70,22 @@ header() {
 	[ "$(header <batches)" = "[\"cuda:0\",\"$name\",\"f32\"]" ]
 	training --quiet
 	[ ! -s said ]
+}
+
+@test "auto:N counts round the cards that are there, cuda:N does not" {
+	[ -z "${VQA_TEST_DEVICE:-}" ] || skip 'a machine has as many cards as it has'
+	opened() {
+		VQA_EMU_DEVICES=$1 vqa-forward -D "$2" tiny <stream | header | jq -r '.[0]'
+	}
+	[ "$(opened 1 auto)" = cuda:0 ]
+	[ "$(opened 1 auto:1)" = cuda:0 ]
+	[ "$(opened 2 auto)" = cuda:0 ]
+	[ "$(opened 2 auto:1)" = cuda:1 ]
+	[ "$(opened 2 auto:2)" = cuda:0 ]
+	[ "$(opened 3 auto:999)" = cuda:0 ]
+	[ "$(opened 3 auto:998)" = cuda:2 ]
+	[ "$(opened 2 cuda:1)" = cuda:1 ]
+	VQA_EMU_DEVICES=2 fails_with 1 "vqa-forward: device 'cuda:2' is not here, expected one below 2" vqa-forward -D cuda:2 tiny <stream
 }
 
 @test "answers and attention as the processor's; the batch does not matter" {
@@ -255,6 +273,21 @@ sparse() (
 	[ "${VQA_TEST_DEVICE:-}" ] || skip 'on tests/emu they are in tests/vqa-allreduce.bats'
 	[ "$(nvidia-smi -L | wc -l)" -ge 2 ] || skip 'fewer than two cards are here'
 	bats -f '^--nccl' "$ROOT/tests/vqa-allreduce.bats"
+}
+
+# Three ranks on two cards, and what their mpirun was told to pass on.
+@test "RANKS=3 train-sparse: the ranks take the cards in turn" {
+	[ -z "${VQA_SANITIZED:-}" ] || skip 'trainings of ranks run in the release build'
+	[ -z "${VQA_TEST_DEVICE:-}" ] || skip 'a machine has as many cards as it has'
+	few
+	export BATCH=6 VQA_EMU_DEVICES=2
+	printf '#!/bin/bash\necho "$@" >>mpirun.told\nexec mpirun "$@"\n' >told
+	chmod +x told
+	SNAP=$PWD/one pipelines/train-sparse >said.one
+	SNAP=$PWD/three RANKS=3 MPIRUN=./told VQA_TF32=0 pipelines/train-sparse >said.three 2>errors
+	[ "$(grep -o 'training on cuda:[0-9]' errors | sort)" = "$(printf 'training on cuda:%d\n' 0 0 0 0 1 1)" ]
+	grep -q -- ' -x VQA_TF32 ' mpirun.told
+	near 1e-3 <(cut -f 2-6 one/sparse/log.tsv | tail -n +2) <(cut -f 2-6 three/sparse/log.tsv | tail -n +2)
 }
 
 @test "RANKS=2 NCCL=1 train-sparse: the steps of one rank" {

@@ -29,24 +29,26 @@ backend_device(void)
 	return opened;
 }
 
-/* The GPU of "cuda" or "cuda:N", -1 for anything else. */
+/* The number of WORD:N, 0 of WORD alone, -1 for anything else. */
 static int
-gpu_of(const char *device)
+number_of(const char *device, const char *word)
 {
+	const size_t n = strlen(word);
 	size_t digits;
 
-	if (strncmp(device, "cuda", 4) != 0)
+	if (strncmp(device, word, n) != 0)
 		return -1;
-	if (!device[4])
+	if (!device[n])
 		return 0;
-	digits = strspn(device + 5, "0123456789");
-	return device[4] == ':' && digits && digits <= DIGITS_MOST && !device[5 + digits] ? atoi(device + 5) : -1;
+	digits = strspn(device + n + 1, "0123456789");
+	return device[n] == ':' && digits && digits <= DIGITS_MOST && !device[n + 1 + digits] ? atoi(device + n + 1)
+	                                                                                      : -1;
 }
 
 static int
 is_device(const char *device)
 {
-	return !strcmp(device, "auto") || !strcmp(device, "cpu") || gpu_of(device) >= 0;
+	return number_of(device, "auto") >= 0 || !strcmp(device, "cpu") || number_of(device, "cuda") >= 0;
 }
 
 /* The file beside the library (or program) that this code lies in. */
@@ -96,14 +98,15 @@ open_cpu(struct err *err)
 	return load(path, "cpu", &library, err);
 }
 
+/* round: numbers go round those that are there. */
 static const struct op *
-open_cuda(int gpu, struct err *err)
+open_cuda(int gpu, int round, struct err *err)
 {
 	const char *named = getenv("VQA_CUDA");
 	char path[4096];
 	const struct op *op;
 	void *library;
-	int (*open)(int device, struct err *err);
+	int (*open)(int *device, int round, struct err *err);
 
 	if (named && snprintf(path, sizeof path, "%s", named) >= (int)sizeof path) {
 		err_set(err, "the path in VQA_CUDA is too long");
@@ -119,7 +122,7 @@ open_cuda(int gpu, struct err *err)
 		err_set(err, "%s: no function that opens a device in it", path);
 		return NULL;
 	}
-	if (open(gpu, err))
+	if (open(&gpu, round, err))
 		return NULL;
 	snprintf(opened, sizeof opened, "cuda:%d", gpu);
 	return op;
@@ -138,12 +141,12 @@ backend_open(const char *device, struct err *err)
 	const struct op *op = NULL;
 
 	if (!is_device(device)) {
-		err_set(err, "device '%s' is not known, expected auto, cpu, cuda or cuda:N", device);
+		err_set(err, "device '%s' is not known, expected auto, auto:N, cpu, cuda or cuda:N", device);
 		return NULL;
 	}
-	if (gpu_of(device) >= 0)
-		return open_cuda(gpu_of(device), err);
-	if (!strcmp(device, "auto") && may_have_gpu())
-		op = open_cuda(0, err);
+	if (number_of(device, "cuda") >= 0)
+		return open_cuda(number_of(device, "cuda"), 0, err);
+	if (number_of(device, "auto") >= 0 && may_have_gpu())
+		op = open_cuda(number_of(device, "auto"), 1, err);
 	return op ? op : open_cpu(err);
 }

@@ -383,10 +383,11 @@ op_on_host(const struct op *op)
 }
 
 /*
- * Load a backend: device is "cpu", "cuda", "cuda:N" (the Nth GPU, from 0), or "auto": the first GPU where one can be used, else the CPU
- * without a word. The backend's library, libvqa-cpu.so or libvqa-cuda.so beside libvqa.so, is loaded at run time, after OpenMP's waiting
- * policy is set in the environment, so that programs that do not compute load neither OpenMP nor oneDNN nor CUDA and waiting threads
- * sleep instead of spinning. VQA_CUDA in the environment names another file in place of libvqa-cuda.so.
+ * Load a backend: device is "cpu", "cuda", "cuda:N" (the Nth GPU, from 0), or "auto:N": the Nth, counted round those that are there,
+ * where it can be used, else the CPU without a word; "auto" is "auto:0". The backend's library, libvqa-cpu.so or libvqa-cuda.so beside
+ * libvqa.so, is loaded at run time, after OpenMP's waiting policy is set in the environment, so that programs that do not compute load
+ * neither OpenMP nor oneDNN nor CUDA and waiting threads sleep instead of spinning. VQA_CUDA in the environment names another file in
+ * place of libvqa-cuda.so.
  */
 const struct op *backend_open(const char *device, struct err *err);
 /* Before that: no other program computes at the same time, so threads may wait awake for longer. */

@@ -13,7 +13,8 @@ extern "C" {
 
 #include "op/op.h"
 
-int cuda_open(int device, struct err *err);
+/* round: *device counts round the devices that there are, and becomes the one that it comes to. */
+int cuda_open(int *device, int round, struct err *err);
 const char *cuda_device_name(void);
 void cuda_embedding(const struct embedding *);
 void cuda_embedding_backward(const struct embedding_backward *);

@@ -306,18 +306,20 @@ close_device(void)
 }
 
 int
-cuda_open(int device, struct err *err)
+cuda_open(int *device, int round, struct err *err)
 {
 	int count = 0;
 	cudaError_t status = cudaGetDeviceCount(&count);
 
 	if (status != cudaSuccess)
 		return err_set(err, "no GPU can be used: %s", cudaGetErrorString(status));
-	if (device >= count)
-		return err_set(err, "device 'cuda:%d' is not here, expected one below %d", device, count);
-	if (!open_device(device))
+	if (round && count)
+		*device %= count;
+	if (*device >= count)
+		return err_set(err, "device 'cuda:%d' is not here, expected one below %d", *device, count);
+	if (!open_device(*device))
 		return 0;
-	err_set(err, "device 'cuda:%d' cannot be used: %s", device, fault);
+	err_set(err, "device 'cuda:%d' cannot be used: %s", *device, fault);
 	fault[0] = '\0';
 	close_device();
 	return -1;

@@ -4,12 +4,12 @@
 #include "op/cuda/cuda.h"
 
 extern const struct op vqa_op_table;
-int vqa_op_open(int device, struct err *err);
+int vqa_op_open(int *device, int round, struct err *err);
 
 int
-vqa_op_open(int device, struct err *err)
+vqa_op_open(int *device, int round, struct err *err)
 {
-	return cuda_open(device, err);
+	return cuda_open(device, round, err);
 }
 
 const struct op vqa_op_table = {
