@@ -206,8 +206,8 @@ check-built:
 check-gpu: deps
 	$(MAKE) CUDA=1 all test-programs
 	VQA_TEST_DEVICE=cuda tests/run $(ON_CUDA) tests/cuda.bats
-	! command -v compute-sanitizer >/dev/null || for tool in memcheck racecheck initcheck; do \
-		VQA_TEST_DEVICE=cuda compute-sanitizer --tool $$tool --error-exitcode 1 $(BUILD)/tests/attention_test || exit 1; done
+	! command -v compute-sanitizer >/dev/null || for tool in memcheck racecheck initcheck; do for test in attention_test op_test; do \
+		VQA_TEST_DEVICE=cuda compute-sanitizer --tool $$tool --error-exitcode 1 $(BUILD)/tests/$$test || exit 1; done; done
 
 # The same once more under ASan and UBSan; long trainings (kill.bats) are left to the release build.
 check-sanitize: deps
