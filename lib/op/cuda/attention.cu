@@ -5,8 +5,6 @@
 
 #include "op/cuda/attention_block.h"
 
-constexpr size_t RESERVED = 1024; /* bytes of shared memory for what is declared in kernels */
-
 /* Where blocks have their rooms: in shared memory, where that is large enough. */
 static int
 choose_rooms(struct attention_work *w)
@@ -15,7 +13,7 @@ choose_rooms(struct attention_work *w)
 	struct attention_room room;
 
 	w->bytes = attention_place(&room, NULL, w);
-	if (w->bytes + RESERVED <= (size_t)cuda_device.shared_most)
+	if (w->bytes <= attention_shared_most())
 		return 0;
 	w->bytes = (w->bytes + sizeof(double) - 1) / sizeof(double) * sizeof(double);
 	w->rooms = (char *)cuda_scratch(SCRATCH_ROOMS, (size_t)grid.x * grid.y * grid.z * w->bytes);
