@@ -94,7 +94,7 @@ rows_forward(const struct attention_work *w, const struct attention_part *p, con
 }
 
 __global__ static void
-__launch_bounds__(THREADS, 4) forward(struct attention_work w, enum stage stage)
+__launch_bounds__(THREADS, 4) attention_forward(struct attention_work w, enum stage stage)
 {
 	DYNAMIC_SHARED(double, shared);
 	const struct attention_part p = attention_part_of(&w);
@@ -123,13 +123,13 @@ __launch_bounds__(THREADS, 4) forward(struct attention_work w, enum stage stage)
 static void
 run(const struct attention_work *w, enum stage stage)
 {
-	LAUNCH(forward, attention_grid(w), THREADS, attention_shared(forward, w), *w, stage);
+	LAUNCH(attention_forward, attention_grid(w), THREADS, attention_shared(attention_forward, w), *w, stage);
 }
 
 /* --- cuDNN: all rows of a place's matrices at once. */
 
 static int
-check(cudnnStatus_t status, const char *what)
+cudnn_check(cudnnStatus_t status, const char *what)
 {
 	if (status == CUDNN_STATUS_SUCCESS)
 		return 0;
@@ -147,9 +147,9 @@ open_cudnn(void)
 {
 	if (cudnn.matrices)
 		return 0;
-	if (!check(cudnnCreate(&cudnn.handle), "cudnnCreate") &&
-	    !check(cudnnSetStream(cudnn.handle, cuda_stream), "cudnnSetStream") &&
-	    !check(cudnnCreateTensorDescriptor(&cudnn.matrices), "cudnnCreateTensorDescriptor"))
+	if (!cudnn_check(cudnnCreate(&cudnn.handle), "cudnnCreate") &&
+	    !cudnn_check(cudnnSetStream(cudnn.handle, cuda_stream), "cudnnSetStream") &&
+	    !cudnn_check(cudnnCreateTensorDescriptor(&cudnn.matrices), "cudnnCreateTensorDescriptor"))
 		return 0;
 	if (cudnn.handle)
 		cudnnDestroy(cudnn.handle);
@@ -169,12 +169,12 @@ softmax_of_matrices(const struct attention *a)
 
 		if (!rows)
 			continue;
-		if (check(cudnnSetTensor4dDescriptor(cudnn.matrices, CUDNN_TENSOR_NCHW, CUDNN_DATA_FLOAT, rows, keys, 1,
-		                                     1),
-		          "cudnnSetTensor4dDescriptor") ||
-		    check(cudnnSoftmaxForward(cudnn.handle, CUDNN_SOFTMAX_ACCURATE, CUDNN_SOFTMAX_MODE_INSTANCE, &one,
-		                              cudnn.matrices, at, &none, cudnn.matrices, at),
-		          "cudnnSoftmaxForward"))
+		if (cudnn_check(cudnnSetTensor4dDescriptor(cudnn.matrices, CUDNN_TENSOR_NCHW, CUDNN_DATA_FLOAT, rows,
+		                                           keys, 1, 1),
+		                "cudnnSetTensor4dDescriptor") ||
+		    cudnn_check(cudnnSoftmaxForward(cudnn.handle, CUDNN_SOFTMAX_ACCURATE, CUDNN_SOFTMAX_MODE_INSTANCE,
+		                                    &one, cudnn.matrices, at, &none, cudnn.matrices, at),
+		                "cudnnSoftmaxForward"))
 			return;
 		at += (size_t)rows * (size_t)keys;
 	}
