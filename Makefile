@@ -187,8 +187,11 @@ BATS = $(sort $(wildcard tests/*.bats))
 ASAN = BUILD=build/asan LIBDIR=build/asan BIN=build/asan/bin CFLAGS='-O1 -g' \
 	SANITIZE='-fsanitize=address,undefined -fno-sanitize-recover=all'
 
+# As many at once as there are processors, where make was not told how many.
+JOBS = $(if $(filter -j%,$(MAKEFLAGS)),,-j$(shell nproc))
+
 check: deps
-	$(MAKE) all emu test-programs
+	$(MAKE) $(JOBS) all emu test-programs
 	$(MAKE) data
 	$(MAKE) check-built
 
@@ -206,12 +209,12 @@ check-built:
 check-gpu: deps
 	$(MAKE) CUDA=1 all test-programs
 	VQA_TEST_DEVICE=cuda tests/run $(ON_CUDA) tests/cuda.bats
-	! command -v compute-sanitizer >/dev/null || for tool in memcheck racecheck initcheck; do \
-		VQA_TEST_DEVICE=cuda compute-sanitizer --tool $$tool --error-exitcode 1 $(BUILD)/tests/attention_test || exit 1; done
+	! command -v compute-sanitizer >/dev/null || for tool in memcheck racecheck initcheck; do for test in attention_test op_test; do \
+		VQA_TEST_DEVICE=cuda compute-sanitizer --tool $$tool --error-exitcode 1 $(BUILD)/tests/$$test || exit 1; done; done
 
 # The same once more under ASan and UBSan; long trainings (kill.bats) are left to the release build.
 check-sanitize: deps
-	$(MAKE) $(ASAN) CUDA=0 all emu test-programs
+	$(MAKE) $(JOBS) $(ASAN) CUDA=0 all emu test-programs
 	VQA_BIN=$(CURDIR)/build/asan/bin VQA_SANITIZED=1 $(MAKE) $(ASAN) ON_CUDA='$$(OPS_ON_CUDA)' check-built
 
 check-style:

@@ -140,6 +140,7 @@ steps() {
 # rows of spans, precision. One, two or three threads: the same bytes, of answers, gradients and weights. 128 wide and at batch 8, so that the
 # loops are divided; spans with a row a place, and with rows that are averaged.
 threads_do_not_matter() {
+	[ -z "${VQA_TEST_DEVICE:-}" ] || skip "threads are the processor's"
 	[ -z "${VQA_SANITIZED:-}" ] || skip "trainings run in the release build"
 	set -o pipefail
 	jq -n '[range(13) | "a\(.)"]' >answers.json

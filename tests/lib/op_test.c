@@ -657,6 +657,34 @@ gather_from_one_place(const float *in)
 	}
 }
 
+/* A list may change, or go on, as soon as a call is back, though nobody has waited for what was asked for. */
+static void
+gather_without_waiting(const float *in)
+{
+	enum { LISTS = 4, MOST = 5 };
+	static const int lists[LISTS][MOST] = { { 4, 0, 2 }, { 1, 3, 0 }, { 2, 2, 4, 1, 0 }, { 0, 1, 2, 3, 4 } };
+	static const int n[LISTS] = { 3, 3, 5, 5 };
+	const struct op *to = device ? device : op;
+	float *there = to->alloc(35 * sizeof *there), *out[LISTS], got[7 * MOST];
+	double want[7 * MOST];
+	int index[MOST];
+
+	to->put(there, in, 35 * sizeof *there);
+	for (int t = 0; t < LISTS; t++) {
+		out[t] = to->alloc(sizeof got);
+		memcpy(index, lists[t], sizeof index);
+		to->gather(&(struct gather){ out[t], there, index, n[t], 7 });
+	}
+	for (int t = 0; t < LISTS; t++) {
+		to->get(got, out[t], (size_t)(7 * n[t]) * sizeof *got);
+		for (int i = 0; i < 7 * n[t]; i++)
+			want[i] = (double)in[7 * lists[t][i / 7] + i % 7];
+		same("gather without waiting", got, want, (size_t)(7 * n[t]), 0);
+		to->free(out[t]);
+	}
+	to->free(there);
+}
+
 static void
 test_gather(void **state)
 {
@@ -680,6 +708,7 @@ test_gather(void **state)
 		want[i] += (double)dout[i];
 	same("add", out, want, 21, FORWARD);
 	gather_from_one_place(in);
+	gather_without_waiting(in);
 	free(in), free(dout), free(din);
 }
 

@@ -1,6 +1,7 @@
 /*
  * GELU by erf (Hendrycks, Gimpel 2016) and tanh, forward and backward.
  */
+#include "op/cuda/activation.h"
 #include "op/cuda/columns.h"
 
 static __device__ inline float
@@ -12,7 +13,7 @@ activated(float x, enum activation act)
 }
 
 __global__ static void
-forward(float *out, bf16 *out16, const float *x, size_t n, enum activation act)
+activation_forward(float *out, bf16 *out16, const float *x, size_t n, enum activation act)
 {
 	for (size_t i = COLUMNS * first_element(); i < n; i += COLUMNS * element_step()) {
 		const int left = columns_left(i, n);
@@ -31,7 +32,7 @@ forward(float *out, bf16 *out16, const float *x, size_t n, enum activation act)
 void
 cuda_activate(float *out, bf16 *out16, const float *x, size_t n, enum activation act)
 {
-	LAUNCH(forward, pieces(n), THREADS, 0, out, out16, x, n, act);
+	LAUNCH(activation_forward, pieces(n), THREADS, 0, out, out16, x, n, act);
 }
 
 /* GELU: d/dx = Phi(x) + x phi(x) */
@@ -42,7 +43,7 @@ slope(float x, enum activation act)
 }
 
 __global__ static void
-backward(float *d, const float *x, size_t n, enum activation act)
+activation_gradients(float *d, const float *x, size_t n, enum activation act)
 {
 	for (size_t i = COLUMNS * first_element(); i < n; i += COLUMNS * element_step()) {
 		const int left = columns_left(i, n);
@@ -60,5 +61,5 @@ void
 cuda_activation_backward(const struct activation_backward *a)
 {
 	if (a->act != ACT_NONE)
-		LAUNCH(backward, pieces(a->n), THREADS, 0, a->d, a->x, a->n, a->act);
+		LAUNCH(activation_gradients, pieces(a->n), THREADS, 0, a->d, a->x, a->n, a->act);
 }

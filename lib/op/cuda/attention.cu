@@ -5,8 +5,6 @@
 
 #include "op/cuda/attention_block.h"
 
-constexpr size_t RESERVED = 1024; /* bytes of shared memory for what is declared in kernels */
-
 /* Where blocks have their rooms: in shared memory, where that is large enough. */
 static int
 choose_rooms(struct attention_work *w)
@@ -15,7 +13,7 @@ choose_rooms(struct attention_work *w)
 	struct attention_room room;
 
 	w->bytes = attention_place(&room, NULL, w);
-	if (w->bytes + RESERVED <= (size_t)cuda_device.shared_most)
+	if (w->bytes <= attention_shared_most())
 		return 0;
 	w->bytes = (w->bytes + sizeof(double) - 1) / sizeof(double) * sizeof(double);
 	w->rooms = (char *)cuda_scratch(SCRATCH_ROOMS, (size_t)grid.x * grid.y * grid.z * w->bytes);
@@ -96,7 +94,7 @@ rows_forward(const struct attention_work *w, const struct attention_part *p, con
 }
 
 __global__ static void
-__launch_bounds__(THREADS, 4) forward(struct attention_work w, enum stage stage)
+__launch_bounds__(THREADS, 4) attention_forward(struct attention_work w, enum stage stage)
 {
 	DYNAMIC_SHARED(double, shared);
 	const struct attention_part p = attention_part_of(&w);
@@ -125,13 +123,13 @@ __launch_bounds__(THREADS, 4) forward(struct attention_work w, enum stage stage)
 static void
 run(const struct attention_work *w, enum stage stage)
 {
-	LAUNCH(forward, attention_grid(w), THREADS, attention_shared(forward, w), *w, stage);
+	LAUNCH(attention_forward, attention_grid(w), THREADS, attention_shared(attention_forward, w), *w, stage);
 }
 
 /* --- cuDNN: all rows of a place's matrices at once. */
 
 static int
-check(cudnnStatus_t status, const char *what)
+cudnn_check(cudnnStatus_t status, const char *what)
 {
 	if (status == CUDNN_STATUS_SUCCESS)
 		return 0;
@@ -149,9 +147,9 @@ open_cudnn(void)
 {
 	if (cudnn.matrices)
 		return 0;
-	if (!check(cudnnCreate(&cudnn.handle), "cudnnCreate") &&
-	    !check(cudnnSetStream(cudnn.handle, cuda_stream), "cudnnSetStream") &&
-	    !check(cudnnCreateTensorDescriptor(&cudnn.matrices), "cudnnCreateTensorDescriptor"))
+	if (!cudnn_check(cudnnCreate(&cudnn.handle), "cudnnCreate") &&
+	    !cudnn_check(cudnnSetStream(cudnn.handle, cuda_stream), "cudnnSetStream") &&
+	    !cudnn_check(cudnnCreateTensorDescriptor(&cudnn.matrices), "cudnnCreateTensorDescriptor"))
 		return 0;
 	if (cudnn.handle)
 		cudnnDestroy(cudnn.handle);
@@ -171,12 +169,12 @@ softmax_of_matrices(const struct attention *a)
 
 		if (!rows)
 			continue;
-		if (check(cudnnSetTensor4dDescriptor(cudnn.matrices, CUDNN_TENSOR_NCHW, CUDNN_DATA_FLOAT, rows, keys, 1,
-		                                     1),
-		          "cudnnSetTensor4dDescriptor") ||
-		    check(cudnnSoftmaxForward(cudnn.handle, CUDNN_SOFTMAX_ACCURATE, CUDNN_SOFTMAX_MODE_INSTANCE, &one,
-		                              cudnn.matrices, at, &none, cudnn.matrices, at),
-		          "cudnnSoftmaxForward"))
+		if (cudnn_check(cudnnSetTensor4dDescriptor(cudnn.matrices, CUDNN_TENSOR_NCHW, CUDNN_DATA_FLOAT, rows,
+		                                           keys, 1, 1),
+		                "cudnnSetTensor4dDescriptor") ||
+		    cudnn_check(cudnnSoftmaxForward(cudnn.handle, CUDNN_SOFTMAX_ACCURATE, CUDNN_SOFTMAX_MODE_INSTANCE,
+		                                    &one, cudnn.matrices, at, &none, cudnn.matrices, at),
+		                "cudnnSoftmaxForward"))
 			return;
 		at += (size_t)rows * (size_t)keys;
 	}

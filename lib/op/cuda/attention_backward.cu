@@ -79,7 +79,7 @@ zero_rows(float *out, int stride, int n, int W)
 }
 
 __global__ static void
-__launch_bounds__(THREADS, 4) backward(struct backward_work g)
+__launch_bounds__(THREADS, 4) attention_gradients(struct backward_work g)
 {
 	DYNAMIC_SHARED(double, shared);
 	__shared__ struct share rows_share[QUERIES];
@@ -156,7 +156,8 @@ cuda_attention_backward(const struct attention_backward *g)
 	work.shares = (struct share *)cuda_scratch(SCRATCH_SUMS, (size_t)(parts + 1) * sizeof *work.shares);
 	if (!work.shares || attention_begin(&work.w, a, 1))
 		return;
-	LAUNCH(backward, attention_grid(&work.w), THREADS, attention_shared(backward, &work.w), work);
+	LAUNCH(attention_gradients, attention_grid(&work.w), THREADS, attention_shared(attention_gradients, &work.w),
+	       work);
 	if (g->dalpha || g->dspan)
 		LAUNCH(add_shares, elements((size_t)a->H), THREADS, 0, g->dalpha, g->dspan, work.shares, work.w);
 }

@@ -182,15 +182,27 @@ attention_drop(const struct attention_work *w, const struct attention_part *p, f
 /* The work for the kernels, on the host; -1 (and a fault) where it cannot be done. */
 int attention_begin(struct attention_work *w, const struct attention *a, int backward);
 
-/* A block a head, place and turn: bytes of dynamic shared memory for it. */
+/* Bytes of shared memory that a room may have: some are left for what is declared in kernels. */
+static inline size_t
+attention_shared_most(void)
+{
+	return (size_t)cuda_device.shared_most - 1024;
+}
+
+/* A block a head, place and turn: bytes of dynamic shared memory for it. The kernel is allowed the most once. */
 template <typename... P>
 static inline size_t
 attention_shared(void (*kernel)(P...), const struct attention_work *w)
 {
+	static void (*allowed)(P...);
+	const int most = (int)attention_shared_most();
+
 	if (w->rooms)
 		return 0;
-	cuda_check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)w->bytes),
-	           "cudaFuncSetAttribute");
+	if (allowed != kernel &&
+	    !cuda_check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, most),
+	                "cudaFuncSetAttribute"))
+		allowed = kernel;
 	return w->bytes;
 }
 

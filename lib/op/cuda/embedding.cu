@@ -14,7 +14,7 @@ struct sum_of_rows {
 };
 
 __global__ static void
-sum_rows(struct sum_of_rows w)
+embedding_rows(struct sum_of_rows w)
 {
 	const int r = own_row();
 	const float *word, *position;
@@ -42,7 +42,7 @@ cuda_embedding(const struct embedding *e)
 		                       .D = e->D };
 
 	if (w.off && w.ids)
-		LAUNCH(sum_rows, by_rows(N), THREADS, 0, w);
+		LAUNCH(embedding_rows, by_rows(N), THREADS, 0, w);
 }
 
 /* Group g: rows row[begin[g]] … row[begin[g + 1] - 1] of dout go to row target[g] of the table. */

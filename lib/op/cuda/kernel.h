@@ -71,14 +71,16 @@ cuda_launch(const char *name, void (*kernel)(P...), dim3 grid, dim3 block, size_
 		cuda_check(cudaLaunchKernel(kernel, grid, block, arguments, bytes, cuda_stream), name);
 }
 
-/* Blocks of THREADS for n elements, of which a thread takes every (blocks THREADS)th. */
+/* Blocks of THREADS for n elements, of which a thread takes every (blocks THREADS)th; no more than `most`. */
 static inline dim3
-elements(size_t n)
+elements(size_t n, size_t most = 1 << 12)
 {
-	const size_t blocks = (n + THREADS - 1) / THREADS, most = 1 << 12;
+	const size_t blocks = (n + THREADS - 1) / THREADS;
 
 	return dim3((unsigned)(blocks < most ? blocks : most));
 }
+
+constexpr int PARTS = 1 << 10; /* blocks whose sums one block adds up */
 
 /* Blocks of WARPS rows. */
 static inline dim3
@@ -162,11 +164,5 @@ place_of(const int *off, int n, int r)
 	}
 	return low;
 }
-
-/* out (n) written, or added to if add, = over the rows of x (rows, n), in order, x or x times y; y may be NULL. (linear.cu) */
-void cuda_column_sums(float *out, const float *x, const float *y, int rows, int n, int add);
-
-/* out (n) = act(x), which may be x; out or its twin may be NULL. (activation.cu) */
-void cuda_activate(float *out, bf16 *out16, const float *x, size_t n, enum activation act);
 
 #endif

@@ -4,9 +4,7 @@
  */
 #include "op/cuda/kernel.h"
 
-constexpr int MOST = 1 << 10; /* partial sums, of a block of threads each */
-
-struct factors {
+struct lamb_factors {
 	float b1, b2, c1, c2, eps, decay, scale;
 	double lr, min_trust;
 };
@@ -23,7 +21,8 @@ update(float m, float v, float p, float eps, float decay)
 }
 
 __global__ static void
-moments(struct norms *part, float *m, float *v, const float *param, const float *grad, size_t n, struct factors f)
+lamb_moments(struct norms *part, float *m, float *v, const float *param, const float *grad, size_t n,
+             struct lamb_factors f)
 {
 	struct norms sum = { 0, 0 };
 
@@ -45,7 +44,7 @@ moments(struct norms *part, float *m, float *v, const float *param, const float 
 
 /* rate = lr trust, of the blocks' norms. */
 __global__ static void
-trust(float *rate, const struct norms *part, int blocks, struct factors f)
+lamb_trust(float *rate, const struct norms *part, int blocks, struct lamb_factors f)
 {
 	struct norms sum = { 0, 0 };
 	double p, u, ratio;
@@ -62,7 +61,7 @@ trust(float *rate, const struct norms *part, int blocks, struct factors f)
 }
 
 __global__ static void
-move(float *param, const float *m, const float *v, size_t n, struct factors f, const float *rate)
+lamb_move(float *param, const float *m, const float *v, size_t n, struct lamb_factors f, const float *rate)
 {
 	for (size_t i = first_element(); i < n; i += element_step())
 		param[i] -= *rate * update(m[i], v[i], param[i], f.eps, f.decay);
@@ -71,22 +70,22 @@ move(float *param, const float *m, const float *v, size_t n, struct factors f, c
 void
 cuda_lamb(const struct lamb *l)
 {
-	struct norms *part = (struct norms *)cuda_scratch(SCRATCH_SUMS, (MOST + 1) * sizeof *part);
-	float *rate = (float *)(part + MOST);
-	const unsigned blocks = elements(l->n).x < MOST ? elements(l->n).x : MOST;
-	const struct factors f = { .b1 = (float)l->beta1,
-		                   .b2 = (float)l->beta2,
-		                   .c1 = (float)(1 - l->beta1),
-		                   .c2 = (float)(1 - l->beta2),
-		                   .eps = (float)l->eps,
-		                   .decay = (float)l->weight_decay,
-		                   .scale = (float)l->scale,
-		                   .lr = l->lr,
-		                   .min_trust = l->min_trust };
+	struct norms *part = (struct norms *)cuda_scratch(SCRATCH_SUMS, (PARTS + 1) * sizeof *part);
+	float *rate = (float *)(part + PARTS);
+	const dim3 blocks = elements(l->n, PARTS);
+	const struct lamb_factors f = { .b1 = (float)l->beta1,
+		                        .b2 = (float)l->beta2,
+		                        .c1 = (float)(1 - l->beta1),
+		                        .c2 = (float)(1 - l->beta2),
+		                        .eps = (float)l->eps,
+		                        .decay = (float)l->weight_decay,
+		                        .scale = (float)l->scale,
+		                        .lr = l->lr,
+		                        .min_trust = l->min_trust };
 
 	if (!part || !l->n)
 		return;
-	LAUNCH(moments, dim3(blocks), THREADS, 0, part, l->m, l->v, l->param, l->grad, l->n, f);
-	LAUNCH(trust, dim3(1), THREADS, 0, rate, part, (int)blocks, f);
-	LAUNCH(move, elements(l->n), THREADS, 0, l->param, l->m, l->v, l->n, f, rate);
+	LAUNCH(lamb_moments, blocks, THREADS, 0, part, l->m, l->v, l->param, l->grad, l->n, f);
+	LAUNCH(lamb_trust, dim3(1), THREADS, 0, rate, part, (int)blocks.x, f);
+	LAUNCH(lamb_move, elements(l->n), THREADS, 0, l->param, l->m, l->v, l->n, f, rate);
 }

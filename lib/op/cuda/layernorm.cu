@@ -3,6 +3,7 @@
  * first pass to the last, so that nobody waits for another.
  */
 #include "op/cuda/dropout.h"
+#include "op/cuda/linear.h"
 
 static const float EPS = 1e-12f;
 
@@ -96,7 +97,7 @@ scale_row(const struct forward *w, const float *x, size_t at, float rstd)
 }
 
 __global__ static void
-__launch_bounds__(THREADS, 4) forward_rows(struct forward w)
+__launch_bounds__(THREADS, 4) layernorm_forward(struct forward w)
 {
 	DYNAMIC_SHARED(float4, shared);
 	const int r = own_row(), D = w.n.D;
@@ -123,7 +124,7 @@ cuda_layernorm(const struct layernorm *n)
 	const size_t room = n->D <= STAGED ? WARPS * (size_t)staged(n->D) * sizeof(float) : 0;
 
 	if (w.off)
-		LAUNCH(forward_rows, by_rows(w.N), THREADS, room, w);
+		LAUNCH(layernorm_forward, by_rows(w.N), THREADS, room, w);
 }
 
 struct backward {
@@ -176,7 +177,7 @@ piece_backward(const struct backward *w, size_t at, int c, float g[COLUMNS], uin
 
 /* din may be dout. */
 __global__ static void
-__launch_bounds__(THREADS, 4) backward_rows(struct backward w)
+__launch_bounds__(THREADS, 4) layernorm_gradients(struct backward w)
 {
 	const int r = own_row(), D = w.n.D;
 	const size_t at = (size_t)r * D;
@@ -217,5 +218,5 @@ cuda_layernorm_backward(const struct layernorm_backward *n)
 	/* Before the rows, since din may be dout. */
 	cuda_column_sums(n->dgain, n->dout, n->xhat, w.N, n->D, n->add_weight);
 	cuda_column_sums(n->dbias, n->dout, NULL, w.N, n->D, n->add_weight);
-	LAUNCH(backward_rows, by_rows(w.N), THREADS, 0, w);
+	LAUNCH(layernorm_gradients, by_rows(w.N), THREADS, 0, w);
 }

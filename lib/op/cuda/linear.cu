@@ -1,6 +1,9 @@
 /*
  * Linear layers: a product with its bias, then the activation. In bf16, what comes as float32 is rounded to scratch first.
  */
+#include "op/cuda/linear.h"
+
+#include "op/cuda/activation.h"
 #include "op/cuda/kernel.h"
 #include "op/cuda/matmul.h"
 

@@ -13,9 +13,10 @@ constexpr int WORKSPACE = 32 << 20, WAYS = 1 << 12;
 /* What decides how a product is done. */
 struct shape {
 	int M, N, K;
-	int a_transposed, b_transposed, has_bias, add;
+	int a_transposed, b_transposed, add;
 	enum precision precision;
 	uint32_t alignment; /* bytes, of the least aligned matrix */
+	uint32_t bias;      /* the same of the bias; 0 without one */
 };
 
 struct way {
@@ -32,7 +33,7 @@ static struct {
 } here;
 
 static int
-check(cublasStatus_t status, const char *what)
+cublas_check(cublasStatus_t status, const char *what)
 {
 	if (status == CUBLAS_STATUS_SUCCESS)
 		return 0;
@@ -43,7 +44,7 @@ check(cublasStatus_t status, const char *what)
 static int
 open_library(void)
 {
-	return here.handle ? 0 : check(cublasLtCreate(&here.handle), "cublasLtCreate");
+	return here.handle ? 0 : cublas_check(cublasLtCreate(&here.handle), "cublasLtCreate");
 }
 
 static void
@@ -64,14 +65,15 @@ lay_out(cublasLtMatrixLayout_t *out, cudaDataType_t type, int rows, int columns,
 	const uint64_t length = (uint64_t)(transposed ? rows : columns),
 		       count = (uint64_t)(transposed ? columns : rows);
 
-	return check(cublasLtMatrixLayoutCreate(out, type, length, count, (int64_t)length),
-	             "cublasLtMatrixLayoutCreate");
+	return cublas_check(cublasLtMatrixLayoutCreate(out, type, length, count, (int64_t)length),
+	                    "cublasLtMatrixLayoutCreate");
 }
 
 static int
 set(cublasLtMatmulDesc_t product, cublasLtMatmulDescAttributes_t name, const void *value, size_t size)
 {
-	return check(cublasLtMatmulDescSetAttribute(product, name, value, size), "cublasLtMatmulDescSetAttribute");
+	return cublas_check(cublasLtMatmulDescSetAttribute(product, name, value, size),
+	                    "cublasLtMatmulDescSetAttribute");
 }
 
 static int
@@ -82,9 +84,9 @@ describe(struct way *w, const struct shape *s)
 		s->precision == PRECISION_TF32 ? CUBLAS_COMPUTE_32F_FAST_TF32 : CUBLAS_COMPUTE_32F;
 	const cublasOperation_t left = s->b_transposed ? CUBLAS_OP_T : CUBLAS_OP_N;
 	const cublasOperation_t right = s->a_transposed ? CUBLAS_OP_T : CUBLAS_OP_N;
-	const cublasLtEpilogue_t epilogue = s->has_bias ? CUBLASLT_EPILOGUE_BIAS : CUBLASLT_EPILOGUE_DEFAULT;
+	const cublasLtEpilogue_t epilogue = s->bias ? CUBLASLT_EPILOGUE_BIAS : CUBLASLT_EPILOGUE_DEFAULT;
 
-	return check(cublasLtMatmulDescCreate(&w->product, compute, CUDA_R_32F), "cublasLtMatmulDescCreate") ||
+	return cublas_check(cublasLtMatmulDescCreate(&w->product, compute, CUDA_R_32F), "cublasLtMatmulDescCreate") ||
 	                       set(w->product, CUBLASLT_MATMUL_DESC_TRANSA, &left, sizeof left) ||
 	                       set(w->product, CUBLASLT_MATMUL_DESC_TRANSB, &right, sizeof right) ||
 	                       set(w->product, CUBLASLT_MATMUL_DESC_EPILOGUE, &epilogue, sizeof epilogue) ||
@@ -98,8 +100,8 @@ describe(struct way *w, const struct shape *s)
 static int
 prefer(cublasLtMatmulPreference_t preference, cublasLtMatmulPreferenceAttributes_t name, const void *value, size_t size)
 {
-	return check(cublasLtMatmulPreferenceSetAttribute(preference, name, value, size),
-	             "cublasLtMatmulPreferenceSetAttribute");
+	return cublas_check(cublasLtMatmulPreferenceSetAttribute(preference, name, value, size),
+	                    "cublasLtMatmulPreferenceSetAttribute");
 }
 
 static int
@@ -113,19 +115,19 @@ choose(struct way *w)
 	cublasLtMatmulPreference_t preference = NULL;
 	cublasLtMatmulHeuristicResult_t found;
 	int n = 0;
-	int bad = check(cublasLtMatmulPreferenceCreate(&preference), "cublasLtMatmulPreferenceCreate") ||
+	int bad = cublas_check(cublasLtMatmulPreferenceCreate(&preference), "cublasLtMatmulPreferenceCreate") ||
 	          prefer(preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &workspace, sizeof workspace);
 
 	for (int i = 0; i < 4 && !bad; i++)
 		bad = prefer(preference, alignments[i], &w->shape.alignment, sizeof w->shape.alignment);
-	bad = bad || check(cublasLtMatmulAlgoGetHeuristic(here.handle, w->product, w->left, w->right, w->out, w->out,
-	                                                  preference, 1, &found, &n),
-	                   "cublasLtMatmulAlgoGetHeuristic");
+	bad = bad || cublas_check(cublasLtMatmulAlgoGetHeuristic(here.handle, w->product, w->left, w->right, w->out,
+	                                                         w->out, preference, 1, &found, &n),
+	                          "cublasLtMatmulAlgoGetHeuristic");
 	if (preference)
 		cublasLtMatmulPreferenceDestroy(preference);
 	if (!bad && !n)
 		cuda_fault("cublasLtMatmulAlgoGetHeuristic", "no way to do a product");
-	if (bad || !n)
+	if (bad || !n || cublas_check(found.state, "cublasLtMatmulAlgoGetHeuristic"))
 		return -1;
 	w->algorithm = found.algo;
 	return 0;
@@ -142,16 +144,21 @@ slot_of(const struct shape *s)
 	return h % WAYS;
 }
 
+/* Ready for that bias, which comes before the choice: it depends on where the bias lies. */
 static struct way *
-way_of(const struct shape *s)
+way_of(const struct shape *s, const float *bias)
 {
 	struct way *w = &here.ways[slot_of(s)];
+	int bad = 0;
 
-	if (w->known && !memcmp(&w->shape, s, sizeof *s))
-		return w;
-	forget(w);
-	w->shape = *s;
-	if (describe(w, s) || choose(w)) {
+	if (!w->known || memcmp(&w->shape, s, sizeof *s)) {
+		forget(w);
+		w->shape = *s;
+		bad = describe(w, s);
+	}
+	bad = bad || (bias && set(w->product, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &bias, sizeof bias)) ||
+	      (!w->known && choose(w));
+	if (bad) {
 		forget(w);
 		return NULL;
 	}
@@ -159,13 +166,12 @@ way_of(const struct shape *s)
 	return w;
 }
 
-/* Bytes, up to what a heuristic asks for by default. */
+/* Bytes, up to what a heuristic asks for by default. at: addresses, or several or-ed. */
 static uint32_t
-alignment_of(const struct product *p)
+alignment_of(uintptr_t at)
 {
-	const uintptr_t all = (uintptr_t)p->a.at | (uintptr_t)p->b.at | (uintptr_t)p->c | 256;
-
-	return (uint32_t)(all & -all);
+	at |= 256;
+	return (uint32_t)(at & -at);
 }
 
 /* Tensor cores' epilogues read a bias in vectors of 16 bytes (seen on an H200; not documented): one that begins elsewhere is copied. */
@@ -193,19 +199,22 @@ cuda_matmul(const struct product *p)
 		                     .K = p->K,
 		                     .a_transposed = p->a.transposed != 0,
 		                     .b_transposed = p->b.transposed != 0,
-		                     .has_bias = p->bias != NULL,
 		                     .add = p->add != 0,
 		                     .precision = p->precision,
-		                     .alignment = alignment_of(p) };
+		                     .alignment =
+		                             alignment_of((uintptr_t)p->a.at | (uintptr_t)p->b.at | (uintptr_t)p->c),
+		                     .bias = bias ? alignment_of((uintptr_t)bias) : 0 };
 	const float one = 1, beta = p->add ? 1 : 0;
-	struct way *w = open_library() ? NULL : way_of(&shape);
+	struct way *w;
 
-	if (!workspace || !w || (p->bias && !bias) ||
-	    (bias && set(w->product, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &bias, sizeof bias)))
+	if (!workspace || (p->bias && !bias) || open_library())
 		return;
-	check(cublasLtMatmul(here.handle, w->product, &one, p->b.at, w->left, p->a.at, w->right, &beta, p->c, w->out,
-	                     p->c, w->out, &w->algorithm, workspace, WORKSPACE, cuda_stream),
-	      "cublasLtMatmul");
+	w = way_of(&shape, bias);
+	if (!w)
+		return;
+	cublas_check(cublasLtMatmul(here.handle, w->product, &one, p->b.at, w->left, p->a.at, w->right, &beta, p->c,
+	                            w->out, p->c, w->out, &w->algorithm, workspace, WORKSPACE, cuda_stream),
+	             "cublasLtMatmul");
 }
 
 /* --- Weights of answers, in their precision. */

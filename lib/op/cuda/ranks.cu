@@ -46,7 +46,7 @@ load(struct err *err)
 }
 
 static int
-check(ncclResult_t result, const char *what, struct err *err)
+nccl_check(ncclResult_t result, const char *what, struct err *err)
 {
 	return result == ncclSuccess ? 0 : err_set(err, "NCCL: %s: %s", what, nccl.words(result));
 }
@@ -56,7 +56,7 @@ static_assert(sizeof(ncclUniqueId) == sizeof(struct meeting), "a meeting is NCCL
 int
 cuda_ranks_meet(struct meeting *out, struct err *err)
 {
-	return load(err) ? -1 : check(nccl.get_id((ncclUniqueId *)out), "ncclGetUniqueId", err);
+	return load(err) ? -1 : nccl_check(nccl.get_id((ncclUniqueId *)out), "ncclGetUniqueId", err);
 }
 
 int
@@ -65,7 +65,7 @@ cuda_ranks_join(const struct meeting *meeting, int rank, int ranks, struct err *
 	ncclUniqueId id;
 
 	memcpy(&id, meeting, sizeof id);
-	return load(err) ? -1 : check(nccl.init(&nccl.comm, ranks, id, rank), "ncclCommInitRank", err);
+	return load(err) ? -1 : nccl_check(nccl.init(&nccl.comm, ranks, id, rank), "ncclCommInitRank", err);
 }
 
 void

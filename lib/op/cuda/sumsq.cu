@@ -3,8 +3,6 @@
  */
 #include "op/cuda/kernel.h"
 
-constexpr int MOST = 1 << 10; /* partial sums, of a block of threads each */
-
 __global__ static void
 squares(double *part, const float *x, size_t n)
 {
@@ -34,20 +32,20 @@ void
 cuda_sumsq(double *sums, const float *const *x, const size_t *n, int count)
 {
 	const size_t bytes = (size_t)count * sizeof(double);
-	double *part = (double *)cuda_scratch(SCRATCH_SUMS, MOST * sizeof *part + bytes);
+	double *part = (double *)cuda_scratch(SCRATCH_SUMS, PARTS * sizeof *part + bytes);
 
 	for (int i = 0; i < count && !part; i++)
 		sums[i] = NAN;
 	if (!part)
 		return;
-	cuda_zero(part + MOST, bytes);
+	cuda_zero(part + PARTS, bytes);
 	for (int i = 0; i < count; i++) {
-		const unsigned blocks = elements(n[i]).x < MOST ? elements(n[i]).x : MOST;
+		const dim3 blocks = elements(n[i], PARTS);
 
 		if (!n[i])
 			continue;
-		LAUNCH(squares, dim3(blocks), THREADS, 0, part, x[i], n[i]);
-		LAUNCH(total, dim3(1), THREADS, 0, part + MOST + i, part, (int)blocks);
+		LAUNCH(squares, blocks, THREADS, 0, part, x[i], n[i]);
+		LAUNCH(total, dim3(1), THREADS, 0, part + PARTS + i, part, (int)blocks.x);
 	}
-	cuda_get(sums, part + MOST, bytes);
+	cuda_get(sums, part + PARTS, bytes);
 }
