@@ -10,11 +10,11 @@ HERTZ = 499
 
 # The first that a sample's function, or else its library, fits. Kernels that oneDNN makes at run time have no name.
 CLASSES = [
-    ('attention', r'attention|entmax|easy|softmax|span|tile|scores'),
-    ('layer norm', r'layernorm|normali[sz]e'),
+    ('attention', r'attention|entmax|easy|softmax|span|tile|scores|^weights\b'),
+    ('layer norm', r'layernorm|normali[sz]e|gain_bias|(forward|backward)_row'),
     ('activation, rounding', r'activat|gelu|erf|tanh|finish|narrow|round'),
-    ('optimizer', r'lamb|^moments|^move\b|adamw|lookahead|sumsq|clamp|clip'),
-    ('dropout', r'dropout|philox'),
+    ('optimizer', r'lamb|^moments|^move\b|^block\b|adamw|lookahead|sumsq|clamp|clip'),
+    ('dropout', r'dropout|philox|^draw\b'),
     ('sums, copies', r'column|embedding|gather|average|cpu_add|memcpy|memmove|memset'),
     ('GEMM', r'multiply_p|copy_rows|turn_rows|pack_|dnnl|gemm|brgemm|jit|^\[unknown\]|//anon|perf-\d+\.map'),
     ('threads waiting', r'gomp|libgomp'),
