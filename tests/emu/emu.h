@@ -5,6 +5,7 @@
 #define EMU_EMU_H
 
 #include <map>
+#include <vector>
 
 #include "cuda_runtime.h"
 
@@ -78,11 +79,19 @@ void emu_memory_unmap(struct emu_memory *m);
 /* Ends the process unless p … p+size is device memory; what names it in the message. */
 void emu_check_device(const char *call, const char *what, const void *p, size_t size);
 
-/* While one lives, device memory can be touched. */
+/* While one lives, device memory can be touched: all of it, or that which p and q lie in. */
 struct emu_device_open {
 	emu_device_open(void);
+	emu_device_open(const void *p, const void *q);
 	~emu_device_open(void);
+	std::vector<const struct emu_memory *> opened;
 };
+
+/* snapshot.cpp: the memory that a launch can reach; its bytes kept, put back, compared: a difference is a race, and ends the process. */
+std::vector<struct emu_memory *> emu_reached(const struct emu_call *call);
+void emu_save(std::vector<char> *to, const std::vector<struct emu_memory *> &memories);
+void emu_restore(const std::vector<char> &from, const std::vector<struct emu_memory *> &memories);
+void emu_compare(const std::vector<char> &with, const std::vector<struct emu_memory *> &memories, const char *order);
 
 /*
  * late.cpp: an asynchronous copy was done; stream waits for other's work up to a number; the host has waited for a

@@ -413,6 +413,12 @@ blocks_in_order(int *out)
 		*out = (int)blockIdx.x;
 }
 
+static __global__ void
+blocks_in_order_indirect(int **out)
+{
+	**out = (int)blockIdx.x;
+}
+
 static void
 all_orders(void)
 {
@@ -443,6 +449,15 @@ run_blocks_in_order(void)
 }
 
 static void
+run_blocks_in_order_indirect(void)
+{
+	int *out = device<int>(1);
+
+	all_orders();
+	launch(blocks_in_order_indirect, 7, 1, 0, device(1, &out));
+}
+
+static void
 bad_orders(void)
 {
 	setenv("VQA_EMU_ORDERS", "many", 1);
@@ -456,6 +471,7 @@ test_races(void **)
 	dies(run_forgotten, " of 256 bytes, offset 0: 0xff with threads in ascending order, 0x01 in descending order");
 	dies(run_float_sum, "emu: float_sum: race: allocation 0x");
 	dies(run_blocks_in_order, "emu: blocks_in_order: race: ");
+	dies(run_blocks_in_order_indirect, "emu: blocks_in_order_indirect: race: ");
 	dies(bad_orders, "emu: VQA_EMU_ORDERS is 'many', expected 1 to 3");
 }
 

@@ -23,10 +23,6 @@ extern char __stop_emu_shared[] __attribute__((weak, visibility("hidden")));
 alignas(1024) static char dynamic[EMU_SHARED_OPTIN + 1024];
 static const struct emu_call *running;
 
-struct snapshot {
-	std::vector<std::vector<char>> bytes;
-};
-
 const struct emu_call *
 emu_running(void)
 {
@@ -75,48 +71,6 @@ emu_check_argument(const struct emu_call *call, int i, const void *p)
 	if (p && !emu_memory_find(p))
 		emu_die("argument %d, counted from 0, is %p, and no memory of the device lies there", i, p);
 	running = NULL;
-}
-
-static void
-save(struct snapshot *s)
-{
-	s->bytes.clear();
-	for (auto &[base, m] : emu_memories())
-		if (m.kind != EMU_REGISTERED)
-			s->bytes.emplace_back(m.base, m.base + m.size);
-}
-
-static void
-restore(const struct snapshot *s)
-{
-	size_t n = 0;
-
-	for (auto &[base, m] : emu_memories())
-		if (m.kind != EMU_REGISTERED) {
-			memcpy(m.base, s->bytes[n].data(), m.size);
-			n++;
-		}
-}
-
-static void
-compare(const struct snapshot *s, int order)
-{
-	size_t n = 0, i;
-
-	for (auto &[base, m] : emu_memories()) {
-		if (m.kind == EMU_REGISTERED)
-			continue;
-		const std::vector<char> &was = s->bytes[n++];
-
-		if (!memcmp(was.data(), m.base, m.size))
-			continue;
-		for (i = 0; was[i] == m.base[i]; i++)
-			;
-		emu_die("race: allocation %p of %zu bytes, offset %zu: 0x%02x with threads in ascending order, 0x%02x "
-		        "in %s "
-		        "order",
-		        (void *)m.base, m.size, i, (unsigned char)was[i], (unsigned char)m.base[i], order_names[order]);
-	}
 }
 
 /* Neighbours far apart: a step that has no divisor in common with n. */
@@ -185,12 +139,27 @@ orders(void)
 	return n;
 }
 
+static void
+run_and_compare(const struct emu_call *call, int tries)
+{
+	static std::vector<char> before, after;
+	const std::vector<struct emu_memory *> memories = emu_reached(call);
+
+	emu_save(&before, memories);
+	run(call, ASCENDING);
+	emu_save(&after, memories);
+	for (int kind = DESCENDING; kind < tries; kind++) {
+		emu_restore(before, memories);
+		run(call, kind);
+		emu_compare(after, memories, order_names[kind]);
+	}
+}
+
 cudaError_t
 emu_launch(const struct emu_call *call, cudaStream_t stream)
 {
 	int tries = orders();
 	dim3 g = call->grid, t = call->block;
-	struct snapshot before, after;
 
 	if (emu_device())
 		return cudaErrorNoDevice;
@@ -212,15 +181,9 @@ emu_launch(const struct emu_call *call, cudaStream_t stream)
 	ASAN_POISON_MEMORY_REGION(dynamic, 16);
 	ASAN_POISON_MEMORY_REGION(dynamic + 16 + call->shared, sizeof dynamic - 16 - call->shared);
 	if (tries > 1)
-		save(&before);
-	run(call, ASCENDING);
-	if (tries > 1)
-		save(&after);
-	for (int kind = DESCENDING; kind < tries; kind++) {
-		restore(&before);
-		run(call, kind);
-		compare(&after, kind);
-	}
+		run_and_compare(call, tries);
+	else
+		run(call, ASCENDING);
 	running = NULL;
 	emu_fault_watch(0);
 	return cudaSuccess;
