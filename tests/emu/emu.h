@@ -41,8 +41,43 @@ const char *emu_function_name(const void *function);
 size_t emu_function_shared(const void *function);
 void emu_function_fill(const void *function);
 
-/* fiber.cpp: runs the threads of one block in that order; how far a block has come, for messages, 0 if none runs. */
-void emu_block_run(const struct emu_call *call, const uint3 *place, const unsigned short *order, unsigned threads);
+/* What a thread waits for, in a barrier or an exchange: where, for whom, what it gives, and what it gets. */
+struct emu_wait {
+	int kind;
+	emu_place at;
+	unsigned mask;
+	int lane, width;
+	uint64_t value, result;
+};
+
+/* The exchanges of a block's threads, each thread's in turn. */
+typedef std::vector<std::vector<struct emu_wait>> emu_exchanges;
+
+/* exchange.cpp: of lanes (warpSize), NULL outside of the mask, each gets its result; whether two ask for and give the same. */
+void emu_exchange(struct emu_wait *const *lanes, unsigned mask, int kind);
+int emu_same_exchange(const struct emu_wait *x, const struct emu_wait *y);
+
+/* Mostly the very same bytes; a place in a header is in each file that includes it. */
+static inline int
+emu_same_place(const emu_place &x, const emu_place &y)
+{
+	return !memcmp(&x, &y, sizeof x) ||
+	       (x.line() == y.line() && x.column() == y.column() && !strcmp(x.file_name(), y.file_name()));
+}
+
+/* In which order a block's threads run, and whether they go ahead or in step (fiber.cpp). */
+struct emu_order {
+	const char *name;
+	int ahead;
+	unsigned short thread[EMU_THREADS];
+};
+
+/*
+ * fiber.cpp: runs the threads of one block. In step its exchanges are kept, ahead they are as they were kept; NULL: neither. How far a
+ * block has come, for messages, 0 if none runs.
+ */
+void emu_block_run(const struct emu_call *call, const uint3 *place, const struct emu_order *order,
+                   emu_exchanges *exchanges);
 int emu_block_place(char *words, size_t size);
 
 /* fault.cpp: between on and off a fault is a kernel's, told with its place. */

@@ -64,8 +64,7 @@ die_different(const struct emu_memory *m, const char *was, const char *order)
 
 	while (was[i] == m->base[i])
 		i++;
-	emu_die("race: allocation %p of %zu bytes, offset %zu: 0x%02x with threads in ascending order, 0x%02x in %s "
-	        "order",
+	emu_die("race: allocation %p of %zu bytes, offset %zu: 0x%02x with threads in step, 0x%02x in %s order",
 	        (void *)m->base, m->size, i, (unsigned char)was[i], (unsigned char)m->base[i], order);
 }
 
