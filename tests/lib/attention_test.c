@@ -290,8 +290,7 @@ check_probabilities(const struct attention_shape *s)
 		attention_double, s, q_n, { q_n, k_n, k_n, (size_t)s->H, (size_t)(s->span.rows * s->H) }, 5
 	};
 	double *in[5], *want_out = calloc(q_n, sizeof *want_out), *want;
-	struct attention a = { .stats = stats,
-		               .q_stride = wide,
+	struct attention a = { .q_stride = wide,
 		               .k_stride = wide,
 		               .v_stride = wide,
 		               .out_stride = wide,
@@ -321,14 +320,20 @@ check_probabilities(const struct attention_shape *s)
 		memcpy(K + r * wide + LEFT, k + r * D, (size_t)D * sizeof *k);
 		memcpy(V + r * wide + LEFT, v + r * D, (size_t)D * sizeof *v);
 	}
-	op->attention(&a);
 	for (int i = 0; i < 5; i++)
 		in[i] = widen(all[i], f.in_n[i]);
 	attention_and_probabilities(want_out, want, in, s);
-	same("probabilities", probs, want, n, FORWARD);
-	for (int r = 0; r < Nq; r++)
-		memcpy(flat + r * D, out + r * wide + LEFT, (size_t)D * sizeof *flat);
-	same("attention between other columns", flat, want_out, q_n, FORWARD);
+	/* Without stats, as where nothing goes back, and with them. */
+	for (int with = 0; with < 2; with++) {
+		a.stats = with ? stats : NULL;
+		fill(out, qw, 7);
+		fill(probs, n, 14);
+		op->attention(&a);
+		same("probabilities", probs, want, n, FORWARD);
+		for (int r = 0; r < Nq; r++)
+			memcpy(flat + r * D, out + r * wide + LEFT, (size_t)D * sizeof *flat);
+		same("attention between other columns", flat, want_out, q_n, FORWARD);
+	}
 	op->attention_backward(&(struct attention_backward){ dQ + LEFT, dK + LEFT, dV + LEFT,
 	                                                     s->kind == ATT_ENTMAX ? dalpha : NULL,
 	                                                     s->span.value ? dspan : NULL, W + LEFT, &a });
