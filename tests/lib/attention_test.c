@@ -34,6 +34,8 @@ entmax_double(double *x, int n, double alpha)
 	for (int t = 0; t < 200; t++) {
 		double middle = (low + high) / 2;
 
+		if (middle == low || middle == high)
+			break;
 		sum = 0;
 		for (int i = 0; i < n; i++)
 			sum += pow(fmax((alpha - 1) * (x[i] - max) - middle, 0), 1 / (alpha - 1));
