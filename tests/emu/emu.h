@@ -29,6 +29,9 @@ constexpr size_t EMU_ALIGNMENT = 256;         /* of cudaMalloc() */
 
 /* Keeps an error for cudaGetLastError() and returns it. */
 cudaError_t emu_error(cudaError_t error);
+/* The same for a launch; the process ends if nobody asks about it (device.cpp): checked when it exits, and here. */
+cudaError_t emu_refuse(const void *kernel, cudaError_t error);
+void emu_check_refused(void);
 /* cudaErrorNoDevice where there is none, kept. */
 cudaError_t emu_device(void);
 size_t emu_device_memory(void);

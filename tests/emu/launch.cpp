@@ -173,12 +173,11 @@ check(const struct emu_call *call)
 	if (emu_device())
 		return cudaErrorNoDevice;
 	if (!call->kernel)
-		return emu_error(cudaErrorInvalidDeviceFunction);
+		return cudaErrorInvalidDeviceFunction;
 	if (!g.x || !g.y || !g.z || g.x > 0x7fffffff || g.y > 65535 || g.z > 65535 || !t.x || !t.y || !t.z ||
 	    t.x > EMU_THREADS || t.y > EMU_THREADS || t.z > 64 || (size_t)t.x * t.y * t.z > EMU_THREADS)
-		return emu_error(cudaErrorInvalidConfiguration);
-	return call->shared > dynamic_limit((const void *)call->kernel) ? emu_error(cudaErrorInvalidValue)
-	                                                                : cudaSuccess;
+		return cudaErrorInvalidConfiguration;
+	return call->shared > dynamic_limit((const void *)call->kernel) ? cudaErrorInvalidValue : cudaSuccess;
 }
 
 cudaError_t
@@ -192,7 +191,7 @@ emu_launch(const struct emu_call *call, cudaStream_t stream)
 		emu_die("a kernel is launched by a kernel");
 	status = check(call);
 	if (status)
-		return status;
+		return emu_refuse((const void *)call->kernel, status);
 	struct emu_device_open open;
 
 	emu_fault_watch(1);

@@ -63,6 +63,7 @@ cudaError_t
 cudaStreamSynchronize(cudaStream_t stream)
 {
 	emu_check_stream("cudaStreamSynchronize", stream);
+	emu_check_refused();
 	emu_late_finish(stream, emu_late_last());
 	return emu_device();
 }
@@ -125,6 +126,7 @@ cudaError_t
 cudaEventSynchronize(cudaEvent_t event)
 {
 	emu_check_handle("cudaEventSynchronize", event);
+	emu_check_refused();
 	if (event->recorded)
 		emu_late_finish(event->stream, event->number);
 	return cudaSuccess;
