@@ -112,5 +112,6 @@ cudaError_t
 cudaMemsetAsync(void *p, int value, size_t count, cudaStream_t stream)
 {
 	emu_check_stream("cudaMemsetAsync", stream);
+	emu_late_work(stream);
 	return fill("cudaMemsetAsync", p, value, count);
 }

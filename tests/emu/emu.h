@@ -132,11 +132,15 @@ void emu_restore(const std::vector<char> &from, const std::vector<struct emu_mem
 void emu_compare(const std::vector<char> &with, const std::vector<struct emu_memory *> &memories, const char *order);
 
 /*
- * late.cpp: an asynchronous copy was done; stream waits for other's work up to a number; the host has waited for a
- * stream's work up to a number, or for everything. Numbers grow with each copy.
+ * late.cpp: an asynchronous copy was done, or other work; stream waits for other's work up to a number, or for what
+ * never ends; the host has waited for a stream's work up to a number, or for everything, or only asks whether there
+ * is any. Numbers grow with each copy and work.
  */
 void emu_late_copy(void *dst, const void *src, size_t size, cudaStream_t stream);
+void emu_late_work(cudaStream_t stream);
 void emu_late_wait(cudaStream_t stream, cudaStream_t other, uint64_t number);
+void emu_late_never(cudaStream_t stream, const char *why);
+bool emu_late_busy(cudaStream_t stream, uint64_t number);
 void emu_late_finish(cudaStream_t stream, uint64_t number);
 void emu_late_finish_all(void);
 uint64_t emu_late_last(void);

@@ -205,5 +205,6 @@ emu_launch(const struct emu_call *call, cudaStream_t stream)
 		run(call, ASCENDING, NULL);
 	running = NULL;
 	emu_fault_watch(0);
+	emu_late_work(stream);
 	return cudaSuccess;
 }

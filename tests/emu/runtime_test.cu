@@ -1,5 +1,5 @@
 /*
- * The runtime on the emulator: launches' limits, refused ones that nobody looks at, errors, memory, copies, streams, events,
+ * The runtime on the emulator: launches' limits, refused ones that nobody looks at, errors, memory, copies, streams, events, what is late,
  * memory shared by processes.
  */
 #include "emu_test.h"
@@ -525,10 +525,53 @@ late_copies(void)
 	cudaStreamSynchronize(stream);
 }
 
+/* Whether it is busy when it is first asked, and then no more. */
+static int
+busy_once(cudaStream_t stream)
+{
+	return cudaStreamQuery(stream) == cudaErrorNotReady && cudaGetLastError() == cudaErrorNotReady &&
+	       !cudaStreamQuery(stream) && !cudaStreamQuery(stream);
+}
+
+static void
+late_work(void)
+{
+	cudaStream_t stream, other;
+	cudaEvent_t event;
+	float *p = device<float>(2), *pinned;
+
+	setenv("VQA_EMU_LATE", "1", 1);
+	cudaMallocHost(&pinned, 4);
+	cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking);
+	cudaStreamCreateWithFlags(&other, cudaStreamNonBlocking);
+	cudaEventCreate(&event);
+	cudaMemsetAsync(p, 0, 8, stream);
+	if (cudaStreamQuery(other) || cudaStreamQuery(NULL) || !busy_once(stream))
+		return;
+	launch(touch, 1, 1, 0, p, 0);
+	if (cudaStreamQuery(stream) || !busy_once(NULL))
+		return;
+	cudaMemcpyAsync(p, p + 1, 4, cudaMemcpyDeviceToDevice, stream);
+	if (!busy_once(stream))
+		return;
+	/* What was done before an event, and after. */
+	cudaMemcpyAsync(pinned, p, 4, cudaMemcpyDeviceToHost, stream);
+	cudaEventRecord(event, stream);
+	cudaMemsetAsync(p, 0, 8, stream);
+	if (cudaEventQuery(event) != cudaErrorNotReady || !isnan(pinned[0]) || cudaEventQuery(event) ||
+	    isnan(pinned[0]) || !busy_once(stream))
+		return;
+	cudaMemsetAsync(p, 0, 8, stream);
+	cudaStreamSynchronize(stream);
+	if (!cudaStreamQuery(stream))
+		survive();
+}
+
 static void
 test_late(void **)
 {
 	dies(late_copies, "so far\nemu: cudaMemcpyAsync: the source 0x");
+	dies(late_work, "as it should be");
 }
 
 /* The child makes memory, the parent maps it and writes, the child sees that and ends; the memory stays. */
