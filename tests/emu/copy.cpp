@@ -52,7 +52,7 @@ copy(const char *call, void *dst, size_t dpitch, const void *src, size_t spitch,
 	check(call, "source", src, ssize, kind == cudaMemcpyDeviceToHost || kind == cudaMemcpyDeviceToDevice, kind);
 	if ((const char *)src < (char *)dst + dsize && (char *)dst < (const char *)src + ssize)
 		emu_die("%s: source %p and destination %p overlap", call, src, dst);
-	struct emu_device_open open;
+	struct emu_device_open open(dst, src);
 
 	if (!stream)
 		emu_late_finish(NULL, emu_late_last());
@@ -96,7 +96,7 @@ fill(const char *call, void *p, int value, size_t count)
 	if (!count)
 		return cudaSuccess;
 	emu_check_device(call, "the pointer", p, count);
-	struct emu_device_open open;
+	struct emu_device_open open(p, NULL);
 
 	memset(p, value, count);
 	return cudaSuccess;
@@ -112,5 +112,6 @@ cudaError_t
 cudaMemsetAsync(void *p, int value, size_t count, cudaStream_t stream)
 {
 	emu_check_stream("cudaMemsetAsync", stream);
+	emu_late_work(stream);
 	return fill("cudaMemsetAsync", p, value, count);
 }

@@ -133,6 +133,7 @@ cudnnSoftmaxForward(cudnnHandle_t handle, cudnnSoftmaxAlgorithm_t algorithm, cud
 		emu_die("cudnnSoftmaxForward: x and y overlap and are not the same");
 	struct emu_device_open open;
 
+	emu_late_work(handle->stream);
 	for (size_t i = 0; i < n; i++) {
 		const float *from = (const float *)x + i * c * hw;
 		float *to = (float *)y + i * c * hw;

@@ -1,4 +1,9 @@
-/* The device and what is told of it; errors are kept a process, as there is one thread that calls. */
+/*
+ * The device and what is told of it; errors are kept a process, as there is one thread that calls.
+ *
+ * Whether a caller looked at a launch's status cannot be known. Who did asks what it means, by its name or its string, or asks for the
+ * last error: a refused launch that nobody has asked about when the host waits for the device, or when the process ends, ends it.
+ */
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -7,6 +12,13 @@
 
 static cudaError_t last;
 static int current;
+
+/* The first refused launch that nobody has asked about. */
+static struct {
+	const void *kernel;
+	cudaError_t error; /* cudaSuccess: there is none */
+	bool is_last;      /* the last error is a launch's */
+} refused;
 
 void
 emu_die(const char *format, ...)
@@ -27,8 +39,33 @@ emu_die(const char *format, ...)
 cudaError_t
 emu_error(cudaError_t error)
 {
-	if (error)
+	if (error) {
 		last = error;
+		refused.is_last = false;
+	}
+	return error;
+}
+
+void
+emu_check_refused(void)
+{
+	if (refused.error)
+		emu_die("the launch of %s was refused, %s, and nobody has asked why", emu_function_name(refused.kernel),
+		        cudaGetErrorString(refused.error));
+}
+
+cudaError_t
+emu_refuse(const void *kernel, cudaError_t error)
+{
+	static bool watched;
+
+	if (!watched)
+		atexit(emu_check_refused);
+	watched = true;
+	emu_error(error);
+	if (!refused.error)
+		refused = { kernel, error, false };
+	refused.is_last = true;
 	return error;
 }
 
@@ -73,7 +110,7 @@ cudaError_t
 cudaSetDevice(int device)
 {
 	if (check_device(device))
-		return cudaPeekAtLastError();
+		return last;
 	current = device;
 	return cudaSuccess;
 }
@@ -89,7 +126,7 @@ cudaError_t
 cudaGetDeviceProperties(struct cudaDeviceProp *prop, int device)
 {
 	if (check_device(device))
-		return cudaPeekAtLastError();
+		return last;
 	*prop = {};
 	snprintf(prop->name, sizeof prop->name, "emulated CUDA device");
 	memcpy(prop->uuid.bytes, "emulated device", 16);
@@ -123,7 +160,7 @@ cudaDeviceGetAttribute(int *value, enum cudaDeviceAttr attr, int device)
 	struct cudaDeviceProp prop;
 
 	if (cudaGetDeviceProperties(&prop, device))
-		return cudaPeekAtLastError();
+		return last;
 	switch (attr) {
 	case cudaDevAttrMaxThreadsPerBlock:
 		*value = prop.maxThreadsPerBlock;
@@ -201,6 +238,7 @@ cudaRuntimeGetVersion(int *version)
 cudaError_t
 cudaDeviceSynchronize(void)
 {
+	emu_check_refused();
 	emu_late_finish_all();
 	return emu_device();
 }
@@ -208,13 +246,15 @@ cudaDeviceSynchronize(void)
 cudaError_t
 cudaPeekAtLastError(void)
 {
+	if (refused.is_last)
+		refused.error = cudaSuccess;
 	return last;
 }
 
 cudaError_t
 cudaGetLastError(void)
 {
-	cudaError_t error = last;
+	cudaError_t error = cudaPeekAtLastError();
 
 	last = cudaSuccess;
 	return error;
@@ -247,20 +287,28 @@ static const struct error {
 #undef ERROR
 };
 
+/* Somebody asks what it means. */
+static const struct error *
+explain(cudaError_t error)
+{
+	static const struct error unknown = { cudaSuccess, "unrecognized error code", "unrecognized error code" };
+
+	if (error == refused.error)
+		refused.error = cudaSuccess;
+	for (const struct error &e : errors)
+		if (e.error == error)
+			return &e;
+	return &unknown;
+}
+
 const char *
 cudaGetErrorName(cudaError_t error)
 {
-	for (const struct error &e : errors)
-		if (e.error == error)
-			return e.name;
-	return "unrecognized error code";
+	return explain(error)->name;
 }
 
 const char *
 cudaGetErrorString(cudaError_t error)
 {
-	for (const struct error &e : errors)
-		if (e.error == error)
-			return e.words;
-	return "unrecognized error code";
+	return explain(error)->words;
 }

@@ -5,6 +5,7 @@
 #define EMU_EMU_H
 
 #include <map>
+#include <vector>
 
 #include "cuda_runtime.h"
 
@@ -28,6 +29,9 @@ constexpr size_t EMU_ALIGNMENT = 256;         /* of cudaMalloc() */
 
 /* Keeps an error for cudaGetLastError() and returns it. */
 cudaError_t emu_error(cudaError_t error);
+/* The same for a launch; the process ends if nobody asks about it (device.cpp): checked when it exits, and here. */
+cudaError_t emu_refuse(const void *kernel, cudaError_t error);
+void emu_check_refused(void);
 /* cudaErrorNoDevice where there is none, kept. */
 cudaError_t emu_device(void);
 size_t emu_device_memory(void);
@@ -40,8 +44,43 @@ const char *emu_function_name(const void *function);
 size_t emu_function_shared(const void *function);
 void emu_function_fill(const void *function);
 
-/* fiber.cpp: runs the threads of one block in that order; how far a block has come, for messages, 0 if none runs. */
-void emu_block_run(const struct emu_call *call, const uint3 *place, const unsigned short *order, unsigned threads);
+/* What a thread waits for, in a barrier or an exchange: where, for whom, what it gives, and what it gets. */
+struct emu_wait {
+	int kind;
+	emu_place at;
+	unsigned mask;
+	int lane, width;
+	uint64_t value, result;
+};
+
+/* The exchanges of a block's threads, each thread's in turn. */
+typedef std::vector<std::vector<struct emu_wait>> emu_exchanges;
+
+/* exchange.cpp: of lanes (warpSize), NULL outside of the mask, each gets its result; whether two ask for and give the same. */
+void emu_exchange(struct emu_wait *const *lanes, unsigned mask, int kind);
+int emu_same_exchange(const struct emu_wait *x, const struct emu_wait *y);
+
+/* Mostly the very same bytes; a place in a header is in each file that includes it. */
+static inline int
+emu_same_place(const emu_place &x, const emu_place &y)
+{
+	return !memcmp(&x, &y, sizeof x) ||
+	       (x.line() == y.line() && x.column() == y.column() && !strcmp(x.file_name(), y.file_name()));
+}
+
+/* In which order a block's threads run, and whether they go ahead or in step (fiber.cpp). */
+struct emu_order {
+	const char *name;
+	int ahead;
+	unsigned short thread[EMU_THREADS];
+};
+
+/*
+ * fiber.cpp: runs the threads of one block. In step its exchanges are kept, ahead they are as they were kept; NULL: neither. How far a
+ * block has come, for messages, 0 if none runs.
+ */
+void emu_block_run(const struct emu_call *call, const uint3 *place, const struct emu_order *order,
+                   emu_exchanges *exchanges);
 int emu_block_place(char *words, size_t size);
 
 /* fault.cpp: between on and off a fault is a kernel's, told with its place. */
@@ -78,18 +117,30 @@ void emu_memory_unmap(struct emu_memory *m);
 /* Ends the process unless p … p+size is device memory; what names it in the message. */
 void emu_check_device(const char *call, const char *what, const void *p, size_t size);
 
-/* While one lives, device memory can be touched. */
+/* While one lives, device memory can be touched: all of it, or that which p and q lie in. */
 struct emu_device_open {
 	emu_device_open(void);
+	emu_device_open(const void *p, const void *q);
 	~emu_device_open(void);
+	std::vector<const struct emu_memory *> opened;
 };
 
+/* snapshot.cpp: the memory that a launch can reach; its bytes kept, put back, compared: a difference is a race, and ends the process. */
+std::vector<struct emu_memory *> emu_reached(const struct emu_call *call);
+void emu_save(std::vector<char> *to, const std::vector<struct emu_memory *> &memories);
+void emu_restore(const std::vector<char> &from, const std::vector<struct emu_memory *> &memories);
+void emu_compare(const std::vector<char> &with, const std::vector<struct emu_memory *> &memories, const char *order);
+
 /*
- * late.cpp: an asynchronous copy was done; stream waits for other's work up to a number; the host has waited for a
- * stream's work up to a number, or for everything. Numbers grow with each copy.
+ * late.cpp: an asynchronous copy was done, or other work; stream waits for other's work up to a number, or for what
+ * never ends; the host has waited for a stream's work up to a number, or for everything, or only asks whether there
+ * is any. Numbers grow with each copy and work.
  */
 void emu_late_copy(void *dst, const void *src, size_t size, cudaStream_t stream);
+void emu_late_work(cudaStream_t stream);
 void emu_late_wait(cudaStream_t stream, cudaStream_t other, uint64_t number);
+void emu_late_never(cudaStream_t stream, const char *why);
+bool emu_late_busy(cudaStream_t stream, uint64_t number);
 void emu_late_finish(cudaStream_t stream, uint64_t number);
 void emu_late_finish_all(void);
 uint64_t emu_late_last(void);

@@ -1,6 +1,12 @@
 /*
  * The threads of one block as fibers of one OS thread. A fiber runs thread after thread until one of them waits; only
- * then another is needed, so a kernel without barriers is a plain loop. What waits is resumed in the block's order.
+ * then another is needed, so a kernel without barriers is a plain loop.
+ *
+ * In step, all threads come to a barrier or an exchange before any goes on. Ahead, the first in the order that can run
+ * on does, as far as it can, and the last lags behind. What threads exchange in step is kept: when they go ahead later,
+ * a shuffle or a vote, which orders no memory, is not waited for, but gives a thread what it gave then, and must be
+ * given what it was given. So of two accesses that no barrier and no __syncwarp() orders each comes first once, in an
+ * order or in its reverse.
  *
  * A barrier opens when all threads of the block wait at one place in the source, an exchange when all lanes of its
  * mask wait at one place with that mask. If nothing can run, the block is stuck: who waits for what is told and the
@@ -36,11 +42,8 @@ enum state { FRESH, RUNNING, READY, AT_BARRIER, AT_EXCHANGE, ENDED };
 struct thread {
 	enum state state;
 	struct fiber *fiber;
-	int kind;
-	emu_place at;
-	unsigned mask;
-	int lane, width;
-	uint64_t value, result;
+	struct emu_wait wait;
+	size_t exchanged; /* how often */
 };
 
 static struct fiber outside, *idle, *entered;
@@ -49,12 +52,14 @@ static struct {
 	const struct emu_call *call; /* NULL: no block runs */
 	struct thread thread[EMU_THREADS];
 	uint3 index[EMU_THREADS];
-	const unsigned short *order;
+	const struct emu_order *order;
+	emu_exchanges *exchanges;
+	unsigned turn[EMU_THREADS]; /* a thread's place in the order */
 	unsigned n, started, ended, current;
-	unsigned ready[EMU_THREADS], ready_head, ready_n;
+	uint64_t ready[EMU_THREADS / 64]; /* a bit a turn */
+	unsigned ready_n;
 	unsigned barrier_n, exchange_n[EMU_THREADS / warpSize]; /* how many wait */
 	int barrier_result;
-	unsigned short lanes[warpSize]; /* the order in a warp */
 } b;
 
 __attribute__((noinline, no_sanitize("address"))) static void
@@ -125,80 +130,73 @@ set_current(unsigned t)
 	threadIdx = b.index[t];
 }
 
-/* Runs what can: a thread that has waited, else a new one, else nothing more is to be done here. */
+static void
+make_ready(unsigned t)
+{
+	b.thread[t].state = READY;
+	b.ready[b.turn[t] / 64] |= UINT64_C(1) << b.turn[t] % 64;
+	b.ready_n++;
+}
+
+/* The first turn from one on whose thread can run on; EMU_THREADS if there is none. */
+static unsigned
+ready_from(unsigned turn)
+{
+	uint64_t mask = ~UINT64_C(0) << turn % 64;
+
+	for (unsigned i = turn / 64; i < EMU_THREADS / 64; i++, mask = ~UINT64_C(0))
+		if (b.ready[i] & mask)
+			return i * 64 + (unsigned)__builtin_ctzll(b.ready[i] & mask);
+	return EMU_THREADS;
+}
+
+/* Of those that can run on: when in step, who comes after the one that ran last. */
+static unsigned
+take_ready(void)
+{
+	unsigned turn = ready_from(b.order->ahead ? 0 : b.turn[b.current] + 1);
+
+	if (turn == EMU_THREADS)
+		turn = ready_from(0);
+	b.ready[turn / 64] &= ~(UINT64_C(1) << turn % 64);
+	b.ready_n--;
+	return b.order->thread[turn];
+}
+
+/* Whether a new thread is next. */
+static int
+starts_next(void)
+{
+	return b.started < b.n && !(b.order->ahead && b.ready_n);
+}
+
+/* Runs what can; if nothing is, no more is to be done here. */
 static void
 schedule(struct fiber *from)
 {
-	struct fiber *to;
+	struct fiber *to = &outside;
 
-	if (b.ready_n) {
-		unsigned t = b.ready[b.ready_head];
+	if (starts_next()) {
+		to = idle_fiber();
+	} else if (b.ready_n) {
+		unsigned t = take_ready();
 
-		b.ready_head = (b.ready_head + 1) % EMU_THREADS;
-		b.ready_n--;
 		to = b.thread[t].fiber;
 		set_current(t);
-	} else {
-		to = b.started < b.n ? idle_fiber() : &outside;
 	}
 	if (to != from)
 		switch_to(from, to);
 }
 
-static void
-make_ready(unsigned t)
-{
-	b.thread[t].state = READY;
-	b.ready[(b.ready_head + b.ready_n++) % EMU_THREADS] = t;
-}
-
-/* Under AddressSanitizer the first fiber learns where the stack outside lies. */
-static void
-fiber_main(void)
-{
-	struct fiber *self = entered;
-#if EMU_ASAN
-	const void *stack;
-	size_t size;
-
-	__sanitizer_finish_switch_fiber(NULL, &stack, &size);
-	if (!outside.stack) {
-		outside.stack = (char *)stack;
-		outside.size = size;
-	}
-#endif
-	for (;;) {
-		while (b.started < b.n && !b.ready_n) {
-			unsigned t = b.order[b.started++];
-
-			set_current(t);
-			b.thread[t].fiber = self;
-			b.call->call(b.call);
-			b.thread[t].state = ENDED;
-			b.ended++;
-		}
-		self->next = idle;
-		idle = self;
-		schedule(self);
-	}
-}
-
-static int
-same_place(const emu_place &x, const emu_place &y)
-{
-	return x.line() == y.line() && x.column() == y.column() &&
-	       (x.file_name() == y.file_name() || !strcmp(x.file_name(), y.file_name()));
-}
-
-static const char *const barriers[] = { "__syncthreads", "__syncthreads_or", "__syncthreads_and",
-	                                "__syncthreads_count" };
-static const char *const exchanges[] = { "__syncwarp",      "__shfl_sync",   "__shfl_up_sync", "__shfl_down_sync",
-	                                 "__shfl_xor_sync", "__ballot_sync", "__any_sync",     "__all_sync" };
+static const char *const barrier_names[] = { "__syncthreads", "__syncthreads_or", "__syncthreads_and",
+	                                     "__syncthreads_count" };
+static const char *const exchange_names[] = { "__syncwarp",      "__shfl_sync",   "__shfl_up_sync", "__shfl_down_sync",
+	                                      "__shfl_xor_sync", "__ballot_sync", "__any_sync",     "__all_sync" };
 
 static const char *
 operation(const struct thread *t)
 {
-	return t->state == AT_BARRIER ? barriers[t->kind] : exchanges[t->kind];
+	return t->state == AT_BARRIER ? barrier_names[t->wait.kind] : exchange_names[t->wait.kind];
 }
 
 /* "thread (3,0,0) has ended", … */
@@ -212,10 +210,11 @@ tell(char *words, size_t size, unsigned t)
 		snprintf(words, size, "thread (%u,%u,%u) has ended", i.x, i.y, i.z);
 	else if (thread->state == AT_EXCHANGE)
 		snprintf(words, size, "thread (%u,%u,%u) waits in %s with mask 0x%08x at %s:%u", i.x, i.y, i.z,
-		         operation(thread), thread->mask, thread->at.file_name(), (unsigned)thread->at.line());
+		         operation(thread), thread->wait.mask, thread->wait.at.file_name(),
+		         (unsigned)thread->wait.at.line());
 	else
 		snprintf(words, size, "thread (%u,%u,%u) waits in %s at %s:%u", i.x, i.y, i.z, operation(thread),
-		         thread->at.file_name(), (unsigned)thread->at.line());
+		         thread->wait.at.file_name(), (unsigned)thread->wait.at.line());
 }
 
 [[noreturn]] static void
@@ -225,17 +224,18 @@ die_waiting(unsigned t, const char *why)
 
 	b.current = t;
 	if (thread->state == AT_EXCHANGE)
-		emu_die("%s with mask 0x%08x at %s:%u: %s", operation(thread), thread->mask, thread->at.file_name(),
-		        (unsigned)thread->at.line(), why);
-	emu_die("%s at %s:%u: %s", operation(thread), thread->at.file_name(), (unsigned)thread->at.line(), why);
+		emu_die("%s with mask 0x%08x at %s:%u: %s", operation(thread), thread->wait.mask,
+		        thread->wait.at.file_name(), (unsigned)thread->wait.at.line(), why);
+	emu_die("%s at %s:%u: %s", operation(thread), thread->wait.at.file_name(), (unsigned)thread->wait.at.line(),
+	        why);
 }
 
 /* Both wait for each other and neither for another place. */
 static int
 meet(const struct thread *x, const struct thread *y)
 {
-	return x->state == y->state && x->kind == y->kind && same_place(x->at, y->at) &&
-	       (x->state == AT_BARRIER || x->mask == y->mask);
+	return x->state == y->state && x->wait.kind == y->wait.kind && emu_same_place(x->wait.at, y->wait.at) &&
+	       (x->state == AT_BARRIER || x->wait.mask == y->wait.mask);
 }
 
 /* Nothing can run. Exchanges are looked at first: a barrier that does not open is often only what follows from them. */
@@ -248,7 +248,7 @@ die_stuck(void)
 		for (unsigned lane = 0; b.thread[t].state == AT_EXCHANGE && lane < warpSize; lane++) {
 			unsigned u = t / warpSize * warpSize + lane;
 
-			if (!(b.thread[t].mask >> lane & 1))
+			if (!(b.thread[t].wait.mask >> lane & 1))
 				continue;
 			if (u >= b.n)
 				snprintf(words, sizeof words,
@@ -291,29 +291,81 @@ running(const char *what)
 	return &b.thread[b.current];
 }
 
+static int
+replays(void)
+{
+	return b.order->ahead && b.exchanges;
+}
+
+/* The thread's next exchange as it was in step; NULL if there was no more. */
+static const struct emu_wait *
+next_kept(const struct thread *t)
+{
+	size_t i = (size_t)(t - b.thread);
+
+	return b.exchanges->empty() || t->exchanged == (*b.exchanges)[i].size() ? NULL
+	                                                                        : &(*b.exchanges)[i][t->exchanged];
+}
+
+static void
+keep(const struct thread *t)
+{
+	if (b.exchanges->empty())
+		b.exchanges->resize(b.n);
+	(*b.exchanges)[(size_t)(t - b.thread)].push_back(t->wait);
+}
+
+/* What the thread got for the same in step. */
+static uint64_t
+replay(struct thread *t)
+{
+	const struct emu_wait *kept = next_kept(t);
+	char words[128];
+
+	if (!kept || !emu_same_exchange(kept, &t->wait)) {
+		snprintf(words, sizeof words, "race: the thread %s in %s order",
+		         kept && emu_same_place(kept->at, t->wait.at) ? "gives something else" : "comes here only",
+		         b.order->name);
+		die_waiting((unsigned)(t - b.thread), words);
+	}
+	t->exchanged++;
+	t->state = RUNNING;
+	return kept->result;
+}
+
+static void
+check_end(const struct thread *t)
+{
+	const struct emu_wait *kept = replays() ? next_kept(t) : NULL;
+
+	if (kept)
+		emu_die("race: the thread does not come to %s at %s:%u in %s order", exchange_names[kept->kind],
+		        kept->at.file_name(), (unsigned)kept->at.line(), b.order->name);
+}
+
 static void
 open_barrier(enum emu_barrier kind)
 {
 	int met = 0;
 
 	for (unsigned t = 0; t < b.n; t++)
-		met += b.thread[t].value != 0;
+		met += b.thread[t].wait.value != 0;
 	b.barrier_result = kind == EMU_BARRIER_OR ? met > 0 : kind == EMU_BARRIER_AND ? met == (int)b.n : met;
 	b.barrier_n = 0;
-	for (unsigned i = 0; i < b.n; i++)
-		make_ready(b.order[i]);
+	for (unsigned t = 0; t < b.n; t++)
+		make_ready(t);
 }
 
 int
 emu_wait_block(enum emu_barrier kind, int predicate, const emu_place &at)
 {
-	struct thread *t = running(barriers[kind]);
+	struct thread *t = running(barrier_names[kind]);
 	unsigned u = 0;
 
 	t->state = AT_BARRIER;
-	t->kind = kind;
-	t->at = at;
-	t->value = predicate != 0;
+	t->wait.kind = kind;
+	t->wait.at = at;
+	t->wait.value = predicate != 0;
 	if (++b.barrier_n == b.n) {
 		while (u < b.n && meet(t, &b.thread[u]))
 			u++;
@@ -324,93 +376,96 @@ emu_wait_block(enum emu_barrier kind, int predicate, const emu_place &at)
 	return b.barrier_result;
 }
 
-/* The lane that a lane's value comes from; itself where CUDA says that the value stays. */
-static int
-source(const struct thread *t, int lane)
+static void
+check_exchange(const struct thread *t)
 {
-	int first = lane & ~(t->width - 1), from;
+	const struct emu_wait *w = &t->wait;
 
-	switch (t->kind) {
-	case EMU_SHFL:
-		return first + (t->lane & (t->width - 1));
-	case EMU_SHFL_UP:
-		from = lane - t->lane;
-		return from < first ? lane : from;
-	case EMU_SHFL_DOWN:
-		from = lane + t->lane;
-		return from >= first + t->width ? lane : from;
-	default:
-		from = lane ^ t->lane;
-		return from >= first + t->width ? lane : from;
-	}
+	if (!(w->mask >> b.current % warpSize & 1))
+		die_waiting(b.current, "the thread's own lane is not in the mask");
+	if (w->width < 1 || w->width > warpSize || w->width & (w->width - 1))
+		die_waiting(b.current, "the width is not a power of two up to 32");
+	if ((w->kind == EMU_SHFL_UP || w->kind == EMU_SHFL_DOWN || w->kind == EMU_SHFL_XOR) &&
+	    (w->lane < 0 || w->lane >= warpSize))
+		die_waiting(b.current, "the distance is not in 0..31");
 }
 
-/* A lane outside the mask gives an undefined value: NaN. */
+/* One more waits: perhaps the last. */
 static void
-exchange(struct thread *warp, unsigned mask, int kind)
+join_exchange(const struct thread *t)
 {
-	unsigned ballot = 0;
+	unsigned warp = b.current / warpSize, first = warp * warpSize, mask = t->wait.mask, met = 0;
+	struct emu_wait *lanes[warpSize];
 
-	for (int lane = 0; lane < warpSize; lane++)
-		if (mask >> lane & 1 && warp[lane].value)
-			ballot |= 1u << lane;
-	for (int lane = 0; lane < warpSize; lane++) {
-		struct thread *t = &warp[lane];
-
-		if (!(mask >> lane & 1))
-			continue;
-		if (kind == EMU_BALLOT)
-			t->result = ballot;
-		else if (kind == EMU_ANY)
-			t->result = ballot != 0;
-		else if (kind == EMU_ALL)
-			t->result = ballot == mask;
-		else if (kind == EMU_WARP)
-			t->result = 0;
-		else
-			t->result = mask >> (source(t, lane) & 31) & 1 ? warp[source(t, lane)].value : ~UINT64_C(0);
-	}
+	if (++b.exchange_n[warp] >= (unsigned)__builtin_popcount(mask))
+		for (unsigned l = 0; l < warpSize && first + l < b.n; l++)
+			met |= mask >> l & 1 && meet(t, &b.thread[first + l]) ? 1u << l : 0;
+	if (met != mask)
+		return;
+	for (unsigned l = 0; l < warpSize; l++)
+		lanes[l] = mask >> l & 1 ? &b.thread[first + l].wait : NULL;
+	emu_exchange(lanes, mask, t->wait.kind);
+	b.exchange_n[warp] -= (unsigned)__builtin_popcount(mask);
+	for (unsigned l = 0; l < warpSize; l++)
+		if (mask >> l & 1)
+			make_ready(first + l);
 }
 
 uint64_t
 emu_wait_warp(enum emu_exchange kind, unsigned mask, uint64_t value, int lane, int width, const emu_place &at)
 {
-	struct thread *t = running(exchanges[kind]);
-	unsigned warp = b.current / warpSize, first = warp * warpSize, own = b.current % warpSize;
-	unsigned met = 0;
+	struct thread *t = running(exchange_names[kind]);
 
 	t->state = AT_EXCHANGE;
-	t->kind = kind;
-	t->at = at;
-	t->mask = mask;
-	t->value = value;
-	t->lane = lane;
-	t->width = width;
-	if (!(mask >> own & 1))
-		die_waiting(b.current, "the thread's own lane is not in the mask");
-	if (width < 1 || width > warpSize || width & (width - 1))
-		die_waiting(b.current, "the width is not a power of two up to 32");
-	if ((kind == EMU_SHFL_UP || kind == EMU_SHFL_DOWN || kind == EMU_SHFL_XOR) && (lane < 0 || lane >= warpSize))
-		die_waiting(b.current, "the distance is not in 0..31");
-	if (++b.exchange_n[warp] >= (unsigned)__builtin_popcount(mask))
-		for (unsigned l = 0; l < warpSize && first + l < b.n; l++)
-			met |= mask >> l & 1 && meet(t, &b.thread[first + l]) ? 1u << l : 0;
-	if (met == mask) {
-		exchange(&b.thread[first], mask, kind);
-		b.exchange_n[warp] -= (unsigned)__builtin_popcount(mask);
-		for (unsigned short l : b.lanes)
-			if (mask >> l & 1)
-				make_ready(first + l);
-	}
+	t->wait = { kind, at, mask, lane, width, value, 0 };
+	check_exchange(t);
+	if (replays() && kind != EMU_WARP)
+		return replay(t);
+	join_exchange(t);
 	schedule(t->fiber);
-	return t->result;
+	if (b.exchanges && kind != EMU_WARP)
+		keep(t);
+	return t->wait.result;
+}
+
+/* Under AddressSanitizer the first fiber learns where the stack outside lies. */
+static void
+fiber_main(void)
+{
+	struct fiber *self = entered;
+#if EMU_ASAN
+	const void *stack;
+	size_t size;
+
+	__sanitizer_finish_switch_fiber(NULL, &stack, &size);
+	if (!outside.stack) {
+		outside.stack = (char *)stack;
+		outside.size = size;
+	}
+#endif
+	for (;;) {
+		while (starts_next()) {
+			unsigned t = b.order->thread[b.started++];
+
+			set_current(t);
+			b.thread[t].fiber = self;
+			b.thread[t].exchanged = 0;
+			b.call->call(b.call);
+			check_end(&b.thread[t]);
+			b.thread[t].state = ENDED;
+			b.ended++;
+		}
+		self->next = idle;
+		idle = self;
+		schedule(self);
+	}
 }
 
 void
-emu_block_run(const struct emu_call *call, const uint3 *place, const unsigned short *order, unsigned n)
+emu_block_run(const struct emu_call *call, const uint3 *place, const struct emu_order *order, emu_exchanges *exchanges)
 {
-	unsigned lanes = 0;
 	dim3 d = call->block;
+	unsigned n = d.x * d.y * d.z;
 
 	if (n != b.n || d.x != blockDim.x || d.y != blockDim.y)
 		for (unsigned t = 0; t < n; t++)
@@ -420,16 +475,12 @@ emu_block_run(const struct emu_call *call, const uint3 *place, const unsigned sh
 	gridDim = call->grid;
 	b.call = call;
 	b.order = order;
+	b.exchanges = exchanges;
 	b.n = n;
 	b.started = b.ended = b.ready_n = b.barrier_n = 0;
 	memset(b.exchange_n, 0, sizeof b.exchange_n);
 	for (unsigned i = 0; i < n; i++)
-		if (order[i] < warpSize)
-			b.lanes[lanes++] = order[i];
-	while (lanes < warpSize) {
-		b.lanes[lanes] = (unsigned short)lanes;
-		lanes++;
-	}
+		b.turn[order->thread[i]] = i;
 	outside.entered = 1;
 	switch_to(&outside, idle_fiber());
 	if (b.ended != n)

@@ -413,10 +413,103 @@ blocks_in_order(int *out)
 		*out = (int)blockIdx.x;
 }
 
+/* The last one writes what the first one would. */
+static __global__ void
+same_from_both_ends(int *out)
+{
+	*out = (int)min(threadIdx.x, blockDim.x - 1 - threadIdx.x);
+}
+
+static __global__ void
+blocks_in_order_indirect(int **out)
+{
+	**out = (int)blockIdx.x;
+}
+
+/* A warp reads, then the other one writes, one of them after it has taken its time; nothing orders them but the barrier. */
+static __global__ void
+two_warps(int *out, unsigned reader, unsigned slow, int barrier)
+{
+	__shared__ int value;
+	unsigned warp = threadIdx.x / 32;
+
+	if (!threadIdx.x)
+		value = 1;
+	__syncthreads();
+	for (int i = 0; warp == slow && i < 3; i++)
+		__shfl_xor_sync(0xffffffff, i, 1);
+	if (warp == reader)
+		out[threadIdx.x % 32] = value;
+	if (barrier)
+		__syncthreads();
+	if (warp != reader && threadIdx.x % 32 == 0)
+		value = 2;
+}
+
+/* Two sums through the same memory: without the barrier a fast warp writes the second where a slow one reads the first. */
+static __global__ void
+two_sums(int *out, int barrier)
+{
+	__shared__ int part[4];
+
+	for (int i = 1; i < 3; i++) {
+		int sum = i;
+
+		for (int lanes = 16; lanes; lanes /= 2)
+			sum += __shfl_xor_sync(0xffffffff, sum, lanes);
+		if (threadIdx.x % 32 == 0)
+			part[threadIdx.x / 32] = sum;
+		__syncthreads();
+		out[threadIdx.x * 2 + (unsigned)i - 1] = part[0] + part[1] + part[2] + part[3];
+		if (barrier)
+			__syncthreads();
+	}
+}
+
+/* A lane reads what another has written; a shuffle is between, which orders no memory. */
+static __global__ void
+two_lanes(int *out, unsigned writer, unsigned reader, int sync)
+{
+	__shared__ int value;
+
+	if (threadIdx.x == writer)
+		value = 1;
+	__shfl_sync(0xffffffff, 0, 0);
+	if (sync)
+		__syncwarp();
+	if (threadIdx.x == reader)
+		*out = value;
+}
+
+/* The same, but what was read goes no further than the next shuffle. */
+static __global__ void
+two_lanes_shuffled(int *out)
+{
+	__shared__ int value;
+
+	if (!threadIdx.x)
+		value = 1;
+	__any_sync(0xffffffff, 1);
+	*out = __shfl_sync(0xffffffff, value, 0);
+}
+
+/* Whether the second warp comes to its shuffle depends on how far the first one is. */
+static __global__ void
+perhaps(int *out, int wanted)
+{
+	__shared__ int value;
+
+	if (!threadIdx.x)
+		value = 1;
+	if (threadIdx.x >= 32 && (value == 1) == wanted)
+		__shfl_sync(0xffffffff, 0, 0);
+	*out = 1;
+}
+
 static void
 all_orders(void)
 {
-	setenv("VQA_EMU_ORDERS", "3", 1);
+	setenv("VQA_EMU_ORDERS", "4", 1);
 }
 
 static void
@@ -443,6 +536,60 @@ run_blocks_in_order(void)
 }
 
 static void
+run_same_from_both_ends(void)
+{
+	all_orders();
+	launch(same_from_both_ends, 1, 64, 0, device<int>(1));
+}
+
+static void
+run_blocks_in_order_indirect(void)
+{
+	int *out = device<int>(1);
+
+	all_orders();
+	launch(blocks_in_order_indirect, 7, 1, 0, device(1, &out));
+}
+
+template <unsigned READER, unsigned SLOW>
+static void
+run_two_warps(void)
+{
+	all_orders();
+	launch(two_warps, 1, 64, 0, device<int>(32), READER, SLOW, 0);
+}
+
+static void
+run_two_sums(void)
+{
+	all_orders();
+	launch(two_sums, 1, 128, 0, device<int>(256), 0);
+}
+
+template <unsigned WRITER, unsigned READER>
+static void
+run_two_lanes(void)
+{
+	all_orders();
+	launch(two_lanes, 1, 32, 0, device<int>(1), WRITER, READER, 0);
+}
+
+static void
+run_two_lanes_shuffled(void)
+{
+	all_orders();
+	launch(two_lanes_shuffled, 1, 32, 0, device<int>(1));
+}
+
+template <int WANTED>
+static void
+run_perhaps(void)
+{
+	all_orders();
+	launch(perhaps, 1, 64, 0, device<int>(1), WANTED);
+}
+
+static void
 bad_orders(void)
 {
 	setenv("VQA_EMU_ORDERS", "many", 1);
@@ -453,10 +600,58 @@ static void
 test_races(void **)
 {
 	dies(run_forgotten, "emu: forgotten: race: allocation 0x");
-	dies(run_forgotten, " of 256 bytes, offset 0: 0xff with threads in ascending order, 0x01 in descending order");
+	dies(run_forgotten, " of 256 bytes, offset 0: 0xff with threads in step, 0x01 in descending order");
 	dies(run_float_sum, "emu: float_sum: race: allocation 0x");
 	dies(run_blocks_in_order, "emu: blocks_in_order: race: ");
-	dies(bad_orders, "emu: VQA_EMU_ORDERS is 'many', expected 1 to 3");
+	dies(run_same_from_both_ends, " in shuffled order");
+	dies(run_blocks_in_order_indirect, "emu: blocks_in_order_indirect: race: ");
+	dies(bad_orders, "emu: VQA_EMU_ORDERS is 'many', expected 1 to 4");
+}
+
+static void
+test_overtaking(void **)
+{
+	int host[256], *out = device<int>(256);
+
+	dies(run_two_warps<0, 0>, "emu: two_warps: race: ");
+	dies(run_two_warps<0, 1>, "emu: two_warps: race: ");
+	dies(run_two_warps<1, 0>, "emu: two_warps: race: ");
+	dies(run_two_warps<1, 1>, "emu: two_warps: race: ");
+	dies(run_two_sums, "emu: two_sums: race: ");
+	all_orders();
+	for (unsigned i = 0; i < 4; i++) {
+		OK(launch(two_warps, 1, 64, 0, out, i / 2, i % 2, 1));
+		fetch(host, out, 32);
+		for (int k = 0; k < 32; k++)
+			assert_int_equal(host[k], 1);
+	}
+	OK(launch(two_sums, 1, 128, 0, out, 1));
+	fetch(host, out, 256);
+	for (int k = 0; k < 256; k++)
+		assert_int_equal(host[k], k % 2 ? 256 : 128);
+	unsetenv("VQA_EMU_ORDERS");
+	OK(cudaFree(out));
+}
+
+static void
+test_shuffles_order_nothing(void **)
+{
+	int host, *out = device<int>(1);
+
+	dies(run_two_lanes<0, 31>, "emu: two_lanes: race: ");
+	dies(run_two_lanes<31, 0>, "emu: two_lanes: race: ");
+	dies(run_two_lanes_shuffled, "emu: two_lanes_shuffled block (0,0,0) thread (31,0,0): __shfl_sync with mask "
+	                             "0xffffffff at ");
+	dies(run_two_lanes_shuffled, ": race: the thread gives something else in descending order");
+	dies(run_perhaps<1>, "race: the thread does not come to __shfl_sync at ");
+	dies(run_perhaps<0>, "race: the thread comes here only in descending order");
+	all_orders();
+	OK(launch(two_lanes, 1, 32, 0, out, 0, 31, 1));
+	OK(launch(two_lanes, 1, 32, 0, out, 31, 0, 1));
+	unsetenv("VQA_EMU_ORDERS");
+	fetch(&host, out, 1);
+	assert_int_equal(host, 1);
+	OK(cudaFree(out));
 }
 
 /* What is right stays right, and is left in memory once. */
@@ -467,6 +662,8 @@ test_orders(void **state)
 	test_places(state);
 	test_shared(state);
 	test_reduction(state);
+	test_shuffles(state);
+	test_votes(state);
 	test_atomics(state);
 	unsetenv("VQA_EMU_ORDERS");
 }
@@ -475,9 +672,17 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_places),      cmocka_unit_test(test_shared),     cmocka_unit_test(test_reduction),
-		cmocka_unit_test(test_shuffles),    cmocka_unit_test(test_votes),      cmocka_unit_test(test_atomics),
-		cmocka_unit_test(test_mathematics), cmocka_unit_test(test_divergence), cmocka_unit_test(test_races),
+		cmocka_unit_test(test_places),
+		cmocka_unit_test(test_shared),
+		cmocka_unit_test(test_reduction),
+		cmocka_unit_test(test_shuffles),
+		cmocka_unit_test(test_votes),
+		cmocka_unit_test(test_atomics),
+		cmocka_unit_test(test_mathematics),
+		cmocka_unit_test(test_divergence),
+		cmocka_unit_test(test_races),
+		cmocka_unit_test(test_overtaking),
+		cmocka_unit_test(test_shuffles_order_nothing),
 		cmocka_unit_test(test_orders),
 	};
 

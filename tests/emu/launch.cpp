@@ -2,9 +2,9 @@
  * Launches: their limits, as CUDA has them; a block's shared memory, which holds NaN bytes when the block begins; the
  * orders.
  *
- * VQA_EMU_ORDERS=2 or 3 runs each launch again from the same memory, its threads and blocks in descending, then in a
- * shuffled order; memory that is not the same bit for bit afterwards is a race (or a sum by atomics in no fixed
- * order), and the process ends.
+ * VQA_EMU_ORDERS=2, 3 or 4 runs each launch in step, and again from the same memory, its blocks and threads in
+ * descending, then in ascending, then in a shuffled order, each as far as it can go (fiber.cpp); memory that is not
+ * the same bit for bit afterwards is a race (or a sum by atomics in no fixed order), and the process ends.
  */
 #include <stdlib.h>
 
@@ -12,9 +12,9 @@
 
 #include "emu.h"
 
-enum { ASCENDING, DESCENDING, SHUFFLED, ORDERS };
+enum { IN_STEP, DESCENDING, ASCENDING, SHUFFLED, ORDERS };
 
-static const char *const order_names[] = { "ascending", "descending", "shuffled" };
+static const char *const order_names[] = { "in step", "descending", "ascending", "shuffled" };
 
 /* Of all kernels' static variables; the linker makes the names. */
 extern char __start_emu_shared[] __attribute__((weak, visibility("hidden")));
@@ -22,10 +22,6 @@ extern char __stop_emu_shared[] __attribute__((weak, visibility("hidden")));
 
 alignas(1024) static char dynamic[EMU_SHARED_OPTIN + 1024];
 static const struct emu_call *running;
-
-struct snapshot {
-	std::vector<std::vector<char>> bytes;
-};
 
 const struct emu_call *
 emu_running(void)
@@ -77,48 +73,6 @@ emu_check_argument(const struct emu_call *call, int i, const void *p)
 	running = NULL;
 }
 
-static void
-save(struct snapshot *s)
-{
-	s->bytes.clear();
-	for (auto &[base, m] : emu_memories())
-		if (m.kind != EMU_REGISTERED)
-			s->bytes.emplace_back(m.base, m.base + m.size);
-}
-
-static void
-restore(const struct snapshot *s)
-{
-	size_t n = 0;
-
-	for (auto &[base, m] : emu_memories())
-		if (m.kind != EMU_REGISTERED) {
-			memcpy(m.base, s->bytes[n].data(), m.size);
-			n++;
-		}
-}
-
-static void
-compare(const struct snapshot *s, int order)
-{
-	size_t n = 0, i;
-
-	for (auto &[base, m] : emu_memories()) {
-		if (m.kind == EMU_REGISTERED)
-			continue;
-		const std::vector<char> &was = s->bytes[n++];
-
-		if (!memcmp(was.data(), m.base, m.size))
-			continue;
-		for (i = 0; was[i] == m.base[i]; i++)
-			;
-		emu_die("race: allocation %p of %zu bytes, offset %zu: 0x%02x with threads in ascending order, 0x%02x "
-		        "in %s "
-		        "order",
-		        (void *)m.base, m.size, i, (unsigned char)was[i], (unsigned char)m.base[i], order_names[order]);
-	}
-}
-
 /* Neighbours far apart: a step that has no divisor in common with n. */
 static size_t
 stride(size_t n)
@@ -139,38 +93,46 @@ stride(size_t n)
 
 /* The shuffle is one for all launches of a size: a failure comes again. */
 static void
-thread_order(unsigned short *order, unsigned n, int kind)
+set_order(struct emu_order *order, unsigned n, int kind)
 {
 	uint64_t random = 88172645463325252u;
 
+	order->name = order_names[kind];
+	order->ahead = kind != IN_STEP;
 	for (unsigned i = 0; i < n; i++)
-		order[i] = (unsigned short)(kind == DESCENDING ? n - 1 - i : i);
+		order->thread[i] = (unsigned short)(kind == DESCENDING ? n - 1 - i : i);
 	for (unsigned i = n; kind == SHUFFLED && i > 1; i--) {
 		random ^= random << 13;
 		random ^= random >> 7;
 		random ^= random << 17;
-		std::swap(order[i - 1], order[random % i]);
+		std::swap(order->thread[i - 1], order->thread[random % i]);
 	}
 }
 
 static void
-run(const struct emu_call *call, int kind)
+fill_shared(const struct emu_call *call)
 {
-	unsigned threads = call->block.x * call->block.y * call->block.z;
+	if (__start_emu_shared)
+		memset(__start_emu_shared, 0xff, (size_t)(__stop_emu_shared - __start_emu_shared));
+	emu_function_fill((const void *)call->kernel);
+	memset(dynamic + 16, 0xff, call->shared);
+}
+
+/* kept: of each block, or NULL. */
+static void
+run(const struct emu_call *call, int kind, emu_exchanges *kept)
+{
 	size_t x = call->grid.x, y = call->grid.y, n = x * y * call->grid.z;
 	size_t step = kind == SHUFFLED ? stride(n) : 1;
-	unsigned short order[EMU_THREADS];
+	struct emu_order order;
 
-	thread_order(order, threads, kind);
+	set_order(&order, call->block.x * call->block.y * call->block.z, kind);
 	for (size_t i = 0; i < n; i++) {
 		size_t at = kind == DESCENDING ? n - 1 - i : i * step % n;
 		uint3 place = { (unsigned)(at % x), (unsigned)(at / x % y), (unsigned)(at / x / y) };
 
-		if (__start_emu_shared)
-			memset(__start_emu_shared, 0xff, (size_t)(__stop_emu_shared - __start_emu_shared));
-		emu_function_fill((const void *)call->kernel);
-		memset(dynamic + 16, 0xff, call->shared);
-		emu_block_run(call, &place, order, threads);
+		fill_shared(call);
+		emu_block_run(call, &place, &order, kept ? &kept[at] : NULL);
 	}
 }
 
@@ -185,25 +147,51 @@ orders(void)
 	return n;
 }
 
+static void
+run_and_compare(const struct emu_call *call, int tries)
+{
+	static std::vector<char> before, after;
+	const std::vector<struct emu_memory *> memories = emu_reached(call);
+	std::vector<emu_exchanges> kept((size_t)call->grid.x * call->grid.y * call->grid.z);
+
+	emu_save(&before, memories);
+	run(call, IN_STEP, kept.data());
+	emu_save(&after, memories);
+	for (int kind = IN_STEP + 1; kind < tries; kind++) {
+		emu_restore(before, memories);
+		run(call, kind, kept.data());
+		emu_compare(after, memories, order_names[kind]);
+	}
+}
+
+/* What CUDA says to the launch. */
+static cudaError_t
+check(const struct emu_call *call)
+{
+	dim3 g = call->grid, t = call->block;
+
+	if (emu_device())
+		return cudaErrorNoDevice;
+	if (!call->kernel)
+		return cudaErrorInvalidDeviceFunction;
+	if (!g.x || !g.y || !g.z || g.x > 0x7fffffff || g.y > 65535 || g.z > 65535 || !t.x || !t.y || !t.z ||
+	    t.x > EMU_THREADS || t.y > EMU_THREADS || t.z > 64 || (size_t)t.x * t.y * t.z > EMU_THREADS)
+		return cudaErrorInvalidConfiguration;
+	return call->shared > dynamic_limit((const void *)call->kernel) ? cudaErrorInvalidValue : cudaSuccess;
+}
+
 cudaError_t
 emu_launch(const struct emu_call *call, cudaStream_t stream)
 {
 	int tries = orders();
-	dim3 g = call->grid, t = call->block;
-	struct snapshot before, after;
+	cudaError_t status;
 
-	if (emu_device())
-		return cudaErrorNoDevice;
 	emu_check_stream("cudaLaunchKernel", stream);
 	if (running)
 		emu_die("a kernel is launched by a kernel");
-	if (!call->kernel)
-		return emu_error(cudaErrorInvalidDeviceFunction);
-	if (!g.x || !g.y || !g.z || g.x > 0x7fffffff || g.y > 65535 || g.z > 65535 || !t.x || !t.y || !t.z ||
-	    t.x > EMU_THREADS || t.y > EMU_THREADS || t.z > 64 || (size_t)t.x * t.y * t.z > EMU_THREADS)
-		return emu_error(cudaErrorInvalidConfiguration);
-	if (call->shared > dynamic_limit((const void *)call->kernel))
-		return emu_error(cudaErrorInvalidValue);
+	status = check(call);
+	if (status)
+		return emu_refuse((const void *)call->kernel, status);
 	struct emu_device_open open;
 
 	emu_fault_watch(1);
@@ -212,16 +200,11 @@ emu_launch(const struct emu_call *call, cudaStream_t stream)
 	ASAN_POISON_MEMORY_REGION(dynamic, 16);
 	ASAN_POISON_MEMORY_REGION(dynamic + 16 + call->shared, sizeof dynamic - 16 - call->shared);
 	if (tries > 1)
-		save(&before);
-	run(call, ASCENDING);
-	if (tries > 1)
-		save(&after);
-	for (int kind = DESCENDING; kind < tries; kind++) {
-		restore(&before);
-		run(call, kind);
-		compare(&after, kind);
-	}
+		run_and_compare(call, tries);
+	else
+		run(call, ASCENDING, NULL);
 	running = NULL;
 	emu_fault_watch(0);
+	emu_late_work(stream);
 	return cudaSuccess;
 }

@@ -13,6 +13,7 @@ struct emu_call {
 	void (*kernel)(void);
 	void (*call)(const struct emu_call *); /* one thread */
 	const void *args;                      /* a tuple */
+	size_t args_size;
 	dim3 grid, block;
 	size_t shared;
 };
@@ -54,7 +55,7 @@ cudaLaunchKernel(void (*kernel)(P...), dim3 grid, dim3 block, void **args, size_
 {
 	using K = emu_kernel<P...>;
 	const typename K::args copy = K::copy(args, std::index_sequence_for<P...>());
-	const struct emu_call launch = { (void (*)(void))kernel, K::call, &copy, grid, block, shared };
+	const struct emu_call launch = { (void (*)(void))kernel, K::call, &copy, sizeof copy, grid, block, shared };
 	int i = 0;
 
 	std::apply([&](const auto &...value) { (K::check(&launch, i++, value), ...); }, copy);

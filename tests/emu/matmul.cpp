@@ -226,6 +226,7 @@ cublasLtMatmul(cublasLtHandle_t handle, cublasLtMatmulDesc_t desc, const void *a
 
 	struct emu_device_open open;
 
+	emu_late_work(stream);
 	own = found = describe(desc, Adesc, Ddesc);
 	for (size_t i = 0; i < 4; i++)
 		found.alignment[i] = i < 2 ? (uint32_t)type_size(Adesc->type) : (uint32_t)type_size(Ddesc->type);

@@ -70,22 +70,29 @@ protect(const struct emu_memory *m, int open)
 		emu_die("device memory cannot be %s", open ? "opened" : "closed");
 }
 
-static void
-protect_all(int open)
-{
-	if (closed_to_host())
-		for (auto &[base, m] : emu_memories())
-			protect(&m, open);
-}
-
 emu_device_open::emu_device_open(void)
 {
-	protect_all(1);
+	if (closed_to_host())
+		for (auto &[base, m] : emu_memories()) {
+			protect(&m, 1);
+			opened.push_back(&m);
+		}
+}
+
+emu_device_open::emu_device_open(const void *p, const void *q)
+{
+	if (closed_to_host())
+		for (const struct emu_memory *m : { emu_memory_find(p), emu_memory_find(q) })
+			if (m) {
+				protect(m, 1);
+				opened.push_back(m);
+			}
 }
 
 emu_device_open::~emu_device_open(void)
 {
-	protect_all(0);
+	for (const struct emu_memory *m : opened)
+		protect(m, 0);
 }
 
 /* A child of fork() must not share its parent's. */

@@ -7,7 +7,8 @@
  *     [ranks: a seat each][ranks: a slice of values each]
  *
  * A mean goes slice by slice: each rank lays down its own, all wait for each other, each sums all in the ranks' order, all wait again.
- * A rank that has died is an asynchronous error, as with NCCL over a network. Calls that do not fit together end the process.
+ * A rank that has died is an asynchronous error, as with NCCL over a network: the stream never comes to its end, and who asks for the
+ * error learns of it when he asks for the second time. Calls that do not fit together end the process.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -40,6 +41,7 @@ struct ncclComm {
 	struct room *room;
 	int rank, ranks;
 	ncclResult_t error;
+	bool asked; /* since there is one */
 };
 
 struct id {
@@ -133,7 +135,7 @@ ncclCommInitRank(ncclComm_t *out, int ranks, ncclUniqueId id, int rank)
 		emu_die("ncclCommInitRank: rank %d is taken", rank);
 	seats[rank].ranks = ranks;
 	cudaGetDevice(&seats[rank].device);
-	comm = new ncclComm{ room, rank, ranks, ncclSuccess };
+	comm = new ncclComm{ room, rank, ranks, ncclSuccess, false };
 	if (wait_for_all(comm))
 		return ncclRemoteError;
 	for (int i = 0; i < ranks; i++) {
@@ -191,6 +193,7 @@ ncclAllReduce(const void *send, void *receive, size_t count, ncclDataType_t type
 		emu_die("ncclAllReduce: what is sent and what is received overlap");
 	struct emu_device_open open;
 
+	emu_late_work(stream);
 	comm->room->seats[comm->rank].count = count;
 	do {
 		const size_t n = count - at < SLICE ? count - at : SLICE;
@@ -199,6 +202,8 @@ ncclAllReduce(const void *send, void *receive, size_t count, ncclDataType_t type
 			comm->error = mean(comm, out + at, in + at, n);
 		at += n;
 	} while (at < count && !comm->error);
+	if (comm->error)
+		emu_late_never(stream, "a rank of ncclAllReduce is gone");
 	return ncclSuccess;
 }
 
@@ -207,7 +212,8 @@ ncclCommGetAsyncError(ncclComm_t comm, ncclResult_t *error)
 {
 	if (!comm || !error)
 		return ncclInvalidArgument;
-	*error = comm->error;
+	*error = comm->asked ? comm->error : ncclSuccess;
+	comm->asked = comm->error != ncclSuccess;
 	return ncclSuccess;
 }
 

@@ -37,8 +37,12 @@ mean(ncclComm_t comm, int rank, int ranks, size_t n)
 	for (size_t i = 0; i < N; i++)
 		host[i] = value(rank, i);
 	x = device<float>(N, host);
-	if (ncclAllReduce(x, x, n, ncclFloat32, ncclAvg, comm, NULL) || ncclCommGetAsyncError(comm, &error))
+	if (ncclAllReduce(x, x, n, ncclFloat32, ncclAvg, comm, NULL))
 		return 3;
+	do {
+		if (ncclCommGetAsyncError(comm, &error))
+			return 3;
+	} while (cudaStreamQuery(NULL) == cudaErrorNotReady && !error);
 	if (error)
 		return 10 + error;
 	fetch(host, x, N);
@@ -106,6 +110,18 @@ one_leaves(int rank, int ranks)
 	return rank ? 0 : mean(comm, rank, ranks, N);
 }
 
+/* Which one never does without asking for the error. */
+static int
+one_leaves_and_is_waited_for(int rank, int ranks)
+{
+	ncclComm_t comm = join(rank, ranks, rank);
+	float *x = device<float>(4);
+
+	if (!rank && !ncclAllReduce(x, x, 4, ncclFloat32, ncclAvg, comm, NULL))
+		cudaStreamSynchronize(NULL);
+	return 0;
+}
+
 static int
 same_device(int rank, int ranks)
 {
@@ -136,6 +152,9 @@ test_refused(void **)
 
 	run(2, one_leaves, status);
 	assert_int_equal(WEXITSTATUS(status[0]), 10 + ncclRemoteError);
+	run(2, one_leaves_and_is_waited_for, status);
+	assert_true(WIFSIGNALED(status[0]));
+	assert_int_equal(status[1], 0);
 	run(2, same_device, status);
 	assert_int_equal(WEXITSTATUS(status[0]), 5);
 	assert_int_equal(WEXITSTATUS(status[1]), 5);

@@ -1,5 +1,6 @@
 /*
- * The runtime on the emulator: launches' limits, errors, memory, copies, streams, events, memory shared by processes.
+ * The runtime on the emulator: launches' limits, refused ones that nobody looks at, errors, memory, copies, streams, events, what is late,
+ * memory shared by processes.
  */
 #include "emu_test.h"
 
@@ -31,6 +32,14 @@ nothing(int)
 {
 }
 
+/* The launch was refused; the error is looked at, as must be. */
+static void
+refused(cudaError_t status, cudaError_t expected)
+{
+	assert_int_equal(status, expected);
+	assert_int_equal(cudaGetLastError(), expected);
+}
+
 static void
 test_limits(void **)
 {
@@ -45,28 +54,120 @@ test_limits(void **)
 	assert_int_equal(cudaPeekAtLastError(), cudaErrorInvalidConfiguration);
 	assert_int_equal(cudaGetLastError(), cudaErrorInvalidConfiguration);
 	OK(cudaGetLastError());
-	assert_int_equal(launch(nothing, dim3(1, 0), 1, 0, 0), cudaErrorInvalidConfiguration);
-	assert_int_equal(launch(nothing, 1, dim3(1, 0), 0, 0), cudaErrorInvalidConfiguration);
-	assert_int_equal(launch(nothing, 1, 1025, 0, 0), cudaErrorInvalidConfiguration);
-	assert_int_equal(launch(nothing, 1, dim3(33, 32), 0, 0), cudaErrorInvalidConfiguration);
-	assert_int_equal(launch(nothing, 1, dim3(1, 1, 65), 0, 0), cudaErrorInvalidConfiguration);
-	assert_int_equal(launch(nothing, dim3(1, 65536), 1, 0, 0), cudaErrorInvalidConfiguration);
-	assert_int_equal(launch(nothing, dim3(1, 1, 65536), 1, 0, 0), cudaErrorInvalidConfiguration);
-	assert_int_equal(launch(nothing, 0x80000000, 1, 0, 0), cudaErrorInvalidConfiguration);
+	refused(launch(nothing, dim3(1, 0), 1, 0, 0), cudaErrorInvalidConfiguration);
+	refused(launch(nothing, 1, dim3(1, 0), 0, 0), cudaErrorInvalidConfiguration);
+	refused(launch(nothing, 1, 1025, 0, 0), cudaErrorInvalidConfiguration);
+	refused(launch(nothing, 1, dim3(33, 32), 0, 0), cudaErrorInvalidConfiguration);
+	refused(launch(nothing, 1, dim3(1, 1, 65), 0, 0), cudaErrorInvalidConfiguration);
+	refused(launch(nothing, dim3(1, 65536), 1, 0, 0), cudaErrorInvalidConfiguration);
+	refused(launch(nothing, dim3(1, 1, 65536), 1, 0, 0), cudaErrorInvalidConfiguration);
+	refused(launch(nothing, 0x80000000, 1, 0, 0), cudaErrorInvalidConfiguration);
 
 	/* 40 KiB of the 48 are static. */
 	OK(launch(much_static, 1, 32, 8 << 10, out));
-	assert_int_equal(launch(much_static, 1, 32, (8 << 10) + 1, out), cudaErrorInvalidValue);
-	assert_int_equal(launch(touch_dynamic, 1, 1, 64 << 10, 0), cudaErrorInvalidValue);
+	refused(launch(much_static, 1, 32, (8 << 10) + 1, out), cudaErrorInvalidValue);
+	refused(launch(touch_dynamic, 1, 1, 64 << 10, 0), cudaErrorInvalidValue);
 	OK(cudaFuncSetAttribute(touch_dynamic, cudaFuncAttributeMaxDynamicSharedMemorySize, 64 << 10));
 	OK(launch(touch_dynamic, 1, 1, 64 << 10, (64 << 8) - 1));
-	assert_int_equal(launch(touch_dynamic, 1, 1, (64 << 10) + 1, 0), cudaErrorInvalidValue);
+	refused(launch(touch_dynamic, 1, 1, (64 << 10) + 1, 0), cudaErrorInvalidValue);
 	assert_int_equal(cudaFuncSetAttribute(touch_dynamic, cudaFuncAttributeMaxDynamicSharedMemorySize, 100 << 10),
 	                 cudaErrorInvalidValue);
 	assert_int_equal(cudaGetLastError(), cudaErrorInvalidValue);
 	assert_string_equal(cudaGetErrorName(cudaErrorInvalidValue), "cudaErrorInvalidValue");
 	assert_string_equal(cudaGetErrorString(cudaSuccess), "no error");
 	OK(cudaFree(out));
+}
+
+/* Ends as it should be where nothing has ended it before. */
+static void
+survive(void)
+{
+	fprintf(stderr, "as it should be\n");
+	_exit(1);
+}
+
+static cudaError_t
+launch_too_large(void)
+{
+	return launch(touch, 1, 1025, 0, device<float>(1), 0);
+}
+
+static void
+refused_and_exit(void)
+{
+	launch_too_large();
+	exit(0);
+}
+
+static void
+refused_and_stream(void)
+{
+	launch_too_large();
+	cudaStreamSynchronize(NULL);
+}
+
+static void
+refused_and_device(void)
+{
+	launch_too_large();
+	cudaDeviceSynchronize();
+}
+
+static void
+refused_and_event(void)
+{
+	cudaEvent_t event;
+
+	launch_too_large();
+	cudaEventCreate(&event);
+	cudaEventSynchronize(event);
+}
+
+/* What is asked about is another error. */
+static void
+refused_before_another(void)
+{
+	void *p;
+
+	launch_too_large();
+	cudaMalloc(&p, (size_t)1 << 60);
+	cudaGetErrorString(cudaGetLastError());
+	cudaDeviceSynchronize();
+}
+
+static void
+refused_and_last_error(void)
+{
+	launch_too_large();
+	launch_too_large();
+	cudaGetLastError();
+	cudaDeviceSynchronize();
+	survive();
+}
+
+static void
+refused_and_told(void)
+{
+	cudaGetErrorString(launch_too_large());
+	cudaStreamSynchronize(NULL);
+	cudaGetErrorName(launch_too_large());
+	cudaStreamSynchronize(NULL);
+	survive();
+}
+
+static void
+test_refused(void **)
+{
+	const char *words = "emu: the launch of touch was refused, invalid configuration argument, and nobody has "
+			    "asked why";
+
+	dies(refused_and_exit, words);
+	dies(refused_and_stream, words);
+	dies(refused_and_device, words);
+	dies(refused_and_event, words);
+	dies(refused_before_another, words);
+	dies(refused_and_last_error, "as it should be");
+	dies(refused_and_told, "as it should be");
 }
 
 static void
@@ -80,10 +181,8 @@ no_device(void)
 	setenv("VQA_EMU_DEVICES", "0", 1);
 	if (cudaGetDeviceCount(&n) == cudaErrorNoDevice && n == 0 && cudaMalloc(&p, 1) == cudaErrorNoDevice &&
 	    cudaGetDeviceProperties(&prop, 0) == cudaErrorNoDevice && cudaStreamCreate(&stream) == cudaErrorNoDevice &&
-	    cudaGetLastError() == cudaErrorNoDevice && !cudaGetLastError()) {
-		fprintf(stderr, "as it should be\n");
-		_exit(1);
-	}
+	    cudaGetLastError() == cudaErrorNoDevice && !cudaGetLastError())
+		survive();
 }
 
 static void
@@ -95,10 +194,8 @@ small_device(void)
 	setenv("VQA_EMU_MEMORY", "1000000", 1);
 	if (!cudaMalloc(&p, 600000) && cudaMalloc(&q, 600000) == cudaErrorMemoryAllocation && !q &&
 	    !cudaMemGetInfo(&free, &total) && free == 400000 && total == 1000000 && !cudaFree(p) &&
-	    !cudaMalloc(&q, 600000)) {
-		fprintf(stderr, "as it should be\n");
-		_exit(1);
-	}
+	    !cudaMalloc(&q, 600000))
+		survive();
 }
 
 static void
@@ -428,10 +525,53 @@ late_copies(void)
 	cudaStreamSynchronize(stream);
 }
 
+/* Whether it is busy when it is first asked, and then no more. */
+static int
+busy_once(cudaStream_t stream)
+{
+	return cudaStreamQuery(stream) == cudaErrorNotReady && cudaGetLastError() == cudaErrorNotReady &&
+	       !cudaStreamQuery(stream) && !cudaStreamQuery(stream);
+}
+
+static void
+late_work(void)
+{
+	cudaStream_t stream, other;
+	cudaEvent_t event;
+	float *p = device<float>(2), *pinned;
+
+	setenv("VQA_EMU_LATE", "1", 1);
+	cudaMallocHost(&pinned, 4);
+	cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking);
+	cudaStreamCreateWithFlags(&other, cudaStreamNonBlocking);
+	cudaEventCreate(&event);
+	cudaMemsetAsync(p, 0, 8, stream);
+	if (cudaStreamQuery(other) || cudaStreamQuery(NULL) || !busy_once(stream))
+		return;
+	launch(touch, 1, 1, 0, p, 0);
+	if (cudaStreamQuery(stream) || !busy_once(NULL))
+		return;
+	cudaMemcpyAsync(p, p + 1, 4, cudaMemcpyDeviceToDevice, stream);
+	if (!busy_once(stream))
+		return;
+	/* What was done before an event, and after. */
+	cudaMemcpyAsync(pinned, p, 4, cudaMemcpyDeviceToHost, stream);
+	cudaEventRecord(event, stream);
+	cudaMemsetAsync(p, 0, 8, stream);
+	if (cudaEventQuery(event) != cudaErrorNotReady || !isnan(pinned[0]) || cudaEventQuery(event) ||
+	    isnan(pinned[0]) || !busy_once(stream))
+		return;
+	cudaMemsetAsync(p, 0, 8, stream);
+	cudaStreamSynchronize(stream);
+	if (!cudaStreamQuery(stream))
+		survive();
+}
+
 static void
 test_late(void **)
 {
 	dies(late_copies, "so far\nemu: cudaMemcpyAsync: the source 0x");
+	dies(late_work, "as it should be");
 }
 
 /* The child makes memory, the parent maps it and writes, the child sees that and ends; the memory stays. */
@@ -486,10 +626,11 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_limits),  cmocka_unit_test(test_device),
-		cmocka_unit_test(test_memory),  cmocka_unit_test(test_wrong_memory),
-		cmocka_unit_test(test_streams), cmocka_unit_test(test_wrong_handles),
-		cmocka_unit_test(test_ipc),     cmocka_unit_test(test_late),
+		cmocka_unit_test(test_limits),        cmocka_unit_test(test_refused),
+		cmocka_unit_test(test_device),        cmocka_unit_test(test_memory),
+		cmocka_unit_test(test_wrong_memory),  cmocka_unit_test(test_streams),
+		cmocka_unit_test(test_wrong_handles), cmocka_unit_test(test_ipc),
+		cmocka_unit_test(test_late),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

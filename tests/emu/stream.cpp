@@ -1,6 +1,7 @@
 /*
- * Streams and events. All work is done when its call returns, so nothing is ever waited for; what is kept is which
- * handles live, and where and when an event was recorded. An event of another process is one like any other.
+ * Streams and events. All work is done when its call returns, so nothing is ever waited for but what late.cpp holds
+ * back; what is kept is which handles live, and where and when an event was recorded. An event of another process is
+ * one like any other.
  */
 #include <time.h>
 
@@ -17,7 +18,7 @@ struct CUevent_st {
 	int recorded;
 	struct timespec when;
 	cudaStream_t stream;
-	uint64_t number; /* of the last copy before it */
+	uint64_t number; /* of the last work before it */
 };
 
 void
@@ -63,6 +64,7 @@ cudaError_t
 cudaStreamSynchronize(cudaStream_t stream)
 {
 	emu_check_stream("cudaStreamSynchronize", stream);
+	emu_check_refused();
 	emu_late_finish(stream, emu_late_last());
 	return emu_device();
 }
@@ -71,6 +73,8 @@ cudaError_t
 cudaStreamQuery(cudaStream_t stream)
 {
 	emu_check_stream("cudaStreamQuery", stream);
+	if (emu_late_busy(stream, emu_late_last()))
+		return emu_error(cudaErrorNotReady);
 	emu_late_finish(stream, emu_late_last());
 	return emu_device();
 }
@@ -125,6 +129,7 @@ cudaError_t
 cudaEventSynchronize(cudaEvent_t event)
 {
 	emu_check_handle("cudaEventSynchronize", event);
+	emu_check_refused();
 	if (event->recorded)
 		emu_late_finish(event->stream, event->number);
 	return cudaSuccess;
@@ -134,6 +139,8 @@ cudaError_t
 cudaEventQuery(cudaEvent_t event)
 {
 	emu_check_handle("cudaEventQuery", event);
+	if (event->recorded && emu_late_busy(event->stream, event->number))
+		return emu_error(cudaErrorNotReady);
 	if (event->recorded)
 		emu_late_finish(event->stream, event->number);
 	return cudaSuccess;

@@ -100,7 +100,6 @@ __launch_bounds__(THREADS, 4) attention_gradients(struct backward_work g)
 		zero_rows(dk, a->k_stride, p.Tk, a->W);
 		zero_rows(dv, a->v_stride, p.Tk, a->W);
 	}
-	__syncthreads();
 	for (int first = 0; first < p.Tq; first += QUERIES) {
 		const int rows = p.Tq - first < QUERIES ? p.Tq - first : QUERIES;
 		const struct strided own = attention_rows(w, &p, a->q, p.q0 + first, a->q_stride);
@@ -117,7 +116,6 @@ __launch_bounds__(THREADS, 4) attention_gradients(struct backward_work g)
 		               keys, p.Tk, a->W, w->scale);
 		tile_over_queries(dk, a->k_stride, room.d, own, rows, p.Tk, a->W, w->scale, first > 0);
 		tile_over_queries(dv, a->v_stride, room.y, dout, rows, p.Tk, a->W, 1, first > 0);
-		__syncthreads();
 	}
 	sum = sum_rows(sum, rows_share);
 	if (threadIdx.x == 0)

@@ -40,7 +40,10 @@ tile_load(float *room, struct strided from, int n, int most, int w0, int W)
 		room[r * PADDED + w] = r < n && w0 + w < W ? from.at[(size_t)r * from.stride + w0 + w] : 0;
 }
 
-/* x (QUERIES, n) = scale own (rows, W) by keys (n, W), zeros in the rows that are none. room: (QUERIES + KEYS, PADDED). */
+/*
+ * x (QUERIES, n) = scale own (rows, W) by keys (n, W), zeros in the rows that are none. room: (QUERIES + KEYS, PADDED). Nothing is
+ * written before the whole block is here, and if n > 0 all that it wrote before is seen afterwards.
+ */
 static __device__ inline void
 tile_by_keys(float *x, struct strided own, int rows, struct strided keys, int n, int W, float scale, float *room)
 {
