@@ -4,6 +4,7 @@
 #ifndef EMU_EMU_H
 #define EMU_EMU_H
 
+#include <functional>
 #include <map>
 
 #include "cuda_runtime.h"
@@ -85,9 +86,10 @@ struct emu_device_open {
 };
 
 /*
- * late.cpp: an asynchronous copy was done; stream waits for other's work up to a number; the host has waited for a
- * stream's work up to a number, or for everything. Numbers grow with each copy.
+ * late.cpp: what a stream is asked for: work, a copy, to wait for other's work up to a number; the host waits for a stream's work up to a
+ * number, or for everything. Numbers grow with each work.
  */
+void emu_late_do(cudaStream_t stream, std::function<void()> work);
 void emu_late_copy(void *dst, const void *src, size_t size, cudaStream_t stream);
 void emu_late_wait(cudaStream_t stream, cudaStream_t other, uint64_t number);
 void emu_late_finish(cudaStream_t stream, uint64_t number);

@@ -185,25 +185,11 @@ orders(void)
 	return n;
 }
 
-cudaError_t
-emu_launch(const struct emu_call *call, cudaStream_t stream)
+static void
+run_in_orders(const struct emu_call *call)
 {
 	int tries = orders();
-	dim3 g = call->grid, t = call->block;
 	struct snapshot before, after;
-
-	if (emu_device())
-		return cudaErrorNoDevice;
-	emu_check_stream("cudaLaunchKernel", stream);
-	if (running)
-		emu_die("a kernel is launched by a kernel");
-	if (!call->kernel)
-		return emu_error(cudaErrorInvalidDeviceFunction);
-	if (!g.x || !g.y || !g.z || g.x > 0x7fffffff || g.y > 65535 || g.z > 65535 || !t.x || !t.y || !t.z ||
-	    t.x > EMU_THREADS || t.y > EMU_THREADS || t.z > 64 || (size_t)t.x * t.y * t.z > EMU_THREADS)
-		return emu_error(cudaErrorInvalidConfiguration);
-	if (call->shared > dynamic_limit((const void *)call->kernel))
-		return emu_error(cudaErrorInvalidValue);
 	struct emu_device_open open;
 
 	emu_fault_watch(1);
@@ -223,5 +209,25 @@ emu_launch(const struct emu_call *call, cudaStream_t stream)
 	}
 	running = NULL;
 	emu_fault_watch(0);
+}
+
+cudaError_t
+emu_launch(const struct emu_call *call, cudaStream_t stream)
+{
+	dim3 g = call->grid, t = call->block;
+
+	if (emu_device())
+		return cudaErrorNoDevice;
+	emu_check_stream("cudaLaunchKernel", stream);
+	if (running)
+		emu_die("a kernel is launched by a kernel");
+	if (!call->kernel)
+		return emu_error(cudaErrorInvalidDeviceFunction);
+	if (!g.x || !g.y || !g.z || g.x > 0x7fffffff || g.y > 65535 || g.z > 65535 || !t.x || !t.y || !t.z ||
+	    t.x > EMU_THREADS || t.y > EMU_THREADS || t.z > 64 || (size_t)t.x * t.y * t.z > EMU_THREADS)
+		return emu_error(cudaErrorInvalidConfiguration);
+	if (call->shared > dynamic_limit((const void *)call->kernel))
+		return emu_error(cudaErrorInvalidValue);
+	emu_late_do(stream, [call = *call] { run_in_orders(&call); });
 	return cudaSuccess;
 }

@@ -78,14 +78,18 @@ protect_all(int open)
 			protect(&m, open);
 }
 
+static int opened;
+
 emu_device_open::emu_device_open(void)
 {
-	protect_all(1);
+	if (!opened++)
+		protect_all(1);
 }
 
 emu_device_open::~emu_device_open(void)
 {
-	protect_all(0);
+	if (!--opened)
+		protect_all(0);
 }
 
 /* A child of fork() must not share its parent's. */

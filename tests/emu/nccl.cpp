@@ -7,7 +7,8 @@
  *     [ranks: a seat each][ranks: a slice of values each]
  *
  * A mean goes slice by slice: each rank lays down its own, all wait for each other, each sums all in the ranks' order, all wait again.
- * A rank that has died is an asynchronous error, as with NCCL over a network. Calls that do not fit together end the process.
+ * A rank that has died is an asynchronous error, as with NCCL over a network. Calls that do not fit together end the process. The host
+ * waits for all of it.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -189,6 +190,7 @@ ncclAllReduce(const void *send, void *receive, size_t count, ncclDataType_t type
 	emu_check_device("ncclAllReduce", "what is received,", out, count * sizeof *out);
 	if (in != out && in < out + count && out < in + count)
 		emu_die("ncclAllReduce: what is sent and what is received overlap");
+	emu_late_finish(stream, emu_late_last());
 	struct emu_device_open open;
 
 	comm->room->seats[comm->rank].count = count;

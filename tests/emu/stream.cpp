@@ -1,6 +1,6 @@
 /*
- * Streams and events. All work is done when its call returns, so nothing is ever waited for; what is kept is which
- * handles live, and where and when an event was recorded. An event of another process is one like any other.
+ * Streams and events. All work is done when its call returns, or when it is waited for (late.cpp), so nothing is ever busy; what is kept
+ * is which handles live, and where and when an event was recorded. An event of another process is one like any other.
  */
 #include <time.h>
 
@@ -17,7 +17,7 @@ struct CUevent_st {
 	int recorded;
 	struct timespec when;
 	cudaStream_t stream;
-	uint64_t number; /* of the last copy before it */
+	uint64_t number; /* of the last work before it */
 };
 
 void
