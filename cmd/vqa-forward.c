@@ -78,59 +78,109 @@ choose_precision(const struct op *op)
 		precision = PRECISION_TF32;
 }
 
+struct work {
+	struct model model;
+	struct pass pass;
+	struct layerdrop layerdrop;
+	struct answers answers;
+	struct collector collector;
+	struct rec_out out;
+	struct progress progress;
+	int64_t batches, questions;
+};
+
+/* Everything but the stream. */
+static void
+prepare(struct work *w, struct checkpoint *ckpt, const struct op *op)
+{
+	struct err err;
+
+	if (answers_open(&w->answers, &ckpt->config, (int)batch, (int)top, logits, attention, &err) ||
+	    rec_create(&w->out, STDOUT_FILENO, "stdout", &err))
+		die(&err);
+	load_model(&w->model, ckpt, op);
+	image_close(&ckpt->image);
+	/* The reference's LayerDrop does not know that it is no training (models/layerdrop.py). */
+	if ((compat || draws) && layerdrop_open(&w->layerdrop, &ckpt->config, draws, &err))
+		die(&err);
+	w->pass = (struct pass){ .compat = compat,
+		                 .dropped = w->layerdrop.dropped,
+		                 .sink = attention ? answers_take_attention : NULL,
+		                 .user = &w->answers };
+}
+
+static void
+begin_stream(struct work *w, struct rec_in *in, const struct checkpoint *ckpt)
+{
+	int64_t total = 0;
+	struct err err;
+
+	if (rec_get(in, "questions") && rec_int(in, "questions", 0, INT64_MAX, &total, &err))
+		die(&err);
+	rec_begin(&w->out, "header");
+	rec_put_int(&w->out, "vqa", 1);
+	rec_put_text(&w->out, "by", "vqa-forward " VQA_VERSION, strlen("vqa-forward " VQA_VERSION));
+	rec_put_text(&w->out, "checkpoint", ckpt->path, strlen(ckpt->path));
+	header_put_device(&w->out, w->model.op, precision);
+	rec_keep(&w->out, in);
+	if (rec_send(&w->out, &err) ||
+	    collector_open(&w->collector, in, &w->out, &ckpt->config, (int)batch, 1 + w->model.turns, 0, 0, &err))
+		die(&err);
+	progress_begin(&w->progress, "questions", total, quiet);
+}
+
+/* Ask for a batch's logits. */
+static int
+begin(struct work *w, const struct collected *c, struct err *err)
+{
+	if (layerdrop_draw(&w->layerdrop, (uint64_t)seed, ++w->batches, err))
+		return -1;
+	model_send(&w->model, &c->batch, &w->pass);
+	return model_begin(&w->model, &c->batch, &w->pass, err);
+}
+
+/* Wait for them, and write its answers; of batches in their order. */
+static int
+end(struct work *w, const struct collected *c, struct err *err)
+{
+	const float *values = model_end(&w->model, err);
+	int bad;
+
+	if (!values)
+		return -1;
+	pthread_mutex_lock(&w->collector.out_lock);
+	bad = answers_send(&w->answers, &w->out, c, values, err);
+	pthread_mutex_unlock(&w->collector.out_lock);
+	w->questions += c->batch.n;
+	collector_done(&w->collector);
+	progress_show(&w->progress, w->questions);
+	return bad;
+}
+
+/*
+ * A batch that is there begins before the one before it is waited for, whose answers are written while it is computed. One that is not there
+ * is not waited for: who asks and waits has his answer at once. With -a a batch at a time, since its matrices are one batch's.
+ */
 static void
 answer(struct rec_in *in, struct checkpoint *ckpt, const struct op *op)
 {
-	struct model model;
-	struct answers answers;
-	struct collector collector;
-	struct collected *next;
-	struct rec_out out;
-	struct progress progress;
-	struct pass pass = { .compat = compat };
-	struct layerdrop layerdrop = { 0 };
+	struct work w = { 0 };
+	struct collected *now, *before = NULL;
 	struct err err;
-	float *values = malloc((size_t)batch * (size_t)ckpt->config.answers_n * sizeof *values);
-	int64_t count = 0, total = 0, batches = 0;
-	int got;
+	int got, ahead;
 
-	if (!values)
-		die_words("out of memory for the logits of %d questions", (int)batch);
-	if (answers_open(&answers, &ckpt->config, (int)batch, (int)top, logits, attention, &err) ||
-	    rec_create(&out, STDOUT_FILENO, "stdout", &err))
-		die(&err);
-	load_model(&model, ckpt, op);
-	image_close(&ckpt->image);
-	/* The reference's LayerDrop does not know that it is no training (models/layerdrop.py). */
-	if ((compat || draws) && layerdrop_open(&layerdrop, &ckpt->config, draws, &err))
-		die(&err);
-	pass.dropped = layerdrop.dropped;
-	if (rec_get(in, "questions") && rec_int(in, "questions", 0, INT64_MAX, &total, &err))
-		die(&err);
-	rec_begin(&out, "header");
-	rec_put_int(&out, "vqa", 1);
-	rec_put_text(&out, "by", "vqa-forward " VQA_VERSION, strlen("vqa-forward " VQA_VERSION));
-	rec_put_text(&out, "checkpoint", ckpt->path, strlen(ckpt->path));
-	header_put_device(&out, op, precision);
-	rec_keep(&out, in);
-	if (rec_send(&out, &err) || collector_open(&collector, in, &out, &ckpt->config, (int)batch, 0, 0, &err))
-		die(&err);
-	progress_begin(&progress, "questions", total, quiet);
-	while ((got = collector_next(&collector, &next, &err)) > 0) {
-		int bad = layerdrop_draw(&layerdrop, (uint64_t)seed, ++batches, &err) ||
-		          model_forward(&model, &next->batch, &pass, values, attention ? answers_take_attention : NULL,
-		                        &answers, &err);
-
-		pthread_mutex_lock(&collector.out_lock);
-		bad = bad || answers_send(&answers, &out, next, values, &err);
-		pthread_mutex_unlock(&collector.out_lock);
-		if (bad)
+	prepare(&w, ckpt, op);
+	begin_stream(&w, in, ckpt);
+	ahead = w.model.turns > 1 && !attention;
+	while ((got = collector_next(&w.collector, &now, &err)) > 0) {
+		if (begin(&w, now, &err) || (before && end(&w, before, &err)))
 			die(&err);
-		count += next->batch.n;
-		progress_show(&progress, count);
+		before = ahead && collector_ready(&w.collector) ? now : NULL;
+		if (!before && end(&w, now, &err))
+			die(&err);
 	}
 	progress_clear();
-	if (got < 0 || rec_end(&out, in, count, &err))
+	if (got < 0 || rec_end(&w.out, in, w.questions, &err))
 		die(&err);
 }
 

@@ -5,7 +5,7 @@ load helper
 setup() {
 	cd "$BATS_TEST_TMPDIR"
 	if [ -z "${VQA_TEST_DEVICE:-}" ]; then
-		export VQA_CUDA=${VQA_EMU:-$ROOT/build/emu/libvqa-cuda.so}
+		export VQA_CUDA=${VQA_EMU:-$ROOT/build/emu/libvqa-cuda.so} VQA_EMU_LATE=1
 		[ -e "$VQA_CUDA" ] || skip "no $VQA_CUDA here (make emu)"
 	fi
 	prepare
@@ -103,6 +103,39 @@ header() {
 		vqa-forward -D cuda -l model.safetensors <stream | numbers >whole
 		near 1e-5 whole threes
 	done
+}
+
+# Questions about an image are cut everywhere, and a batch begins before the one before it has ended.
+@test "many small batches: the processor's answers" {
+	jq -n '[range(13) | "a\(.)"]' >names.json
+	/usr/bin/python3 "$ROOT/tests/synthetic.py" --names --answers 13 --questions 60 >many
+	for options in '' '-s -a' '-a --span-rows 3' '-s -d 1'; do
+		# shellcheck disable=SC2086
+		ckpt-init -L 2,1,2 -H 32 -n 4 -F 64 -f 24 $options -r 1 -A names.json model.safetensors
+		for want in '-b 1' '-b 2' '-b 3' '-b 7' '-b 3 -a all' '-b 3 -r 3 --compat'; do
+			# shellcheck disable=SC2086
+			vqa-forward -D cpu -l $want model.safetensors <many | numbers >cpu
+			# shellcheck disable=SC2086
+			vqa-forward -D cuda -l $want model.safetensors <many | numbers >cuda
+			near 1e-5 cpu cuda
+		done
+	done
+}
+
+@test "a question that is sent alone is answered before the next" {
+	vqa-forward -D cuda -b 1 -l tiny <stream >together
+	/usr/bin/python3 "$ROOT/tests/alone.py" vqa-forward -D cuda -b 1 -l tiny <stream | cmp - together
+}
+
+@test "too little memory: one line, and no end record" {
+	[ -z "${VQA_TEST_DEVICE:-}" ] || skip 'a card has enough'
+	export VQA_EMU_MEMORY=30000000
+	vqa-forward -D cuda -b 4096 tiny <stream 2>said >out && return 1
+	[ ! -s out ]
+	[ "$(sed 's/[0-9]* bytes/N bytes/' said)" = 'vqa-forward: out of memory for batches of 4096 questions: N bytes' ]
+	fails_with 1 "vqa-forward: cuda backend: cudaMalloc: out of memory for an operation's scratch" \
+		vqa-forward -D cuda -b 2 tiny <stream
+	run -1 vqa-dump <fails_with.out
 }
 
 @test "bf16: as the processor's within its rounding" {
@@ -246,7 +279,7 @@ sparse() (
 @test "the host touches no memory of the device" {
 	[ -z "${VQA_TEST_DEVICE:-}" ] || skip 'a card would not tell'
 	[ -z "${VQA_SANITIZED:-}" ] || skip 'the release build shows it'
-	export VQA_EMU_CLOSED=1 VQA_EMU_LATE=1
+	export VQA_EMU_CLOSED=1
 	jq -n '[range(13) | "a\(.)"]' >names.json
 	/usr/bin/python3 "$ROOT/tests/synthetic.py" --names --answers 13 --questions 12 >long
 	ckpt-init -L 1,1,1 -H 32 -n 4 -F 64 -f 24 -s -a -r 1 -A names.json start.safetensors

@@ -51,6 +51,11 @@ synthetic() {
 	done
 }
 
+@test "a question that is sent alone is answered before the next" {
+	vqa-forward -b 1 -l tiny <stream >together
+	/usr/bin/python3 "$ROOT/tests/alone.py" vqa-forward -b 1 -l tiny <stream | cmp - together
+}
+
 @test "bf16 where the processor has no products in it" {
 	ONEDNN_MAX_CPU_ISA=AVX2 fails_with 1 'vqa-forward: the cpu backend has no products in bf16 on this machine' vqa-forward -p bf16 tiny <stream
 }

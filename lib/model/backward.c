@@ -324,6 +324,7 @@ see_back(const struct run *run)
 	const struct config *cfg = run->model->cfg;
 	const struct params *p = run->model->params;
 	const struct tape *t = run->tape;
+	const struct input_tape *in = &t->inputs[*t->batch.turn];
 	struct rows rows = run->rows[VISION];
 	float *average = t->backward.dense, *dense = run->d[VISION].next;
 	int N = rows_total(&rows), D = cfg->hidden;
@@ -337,10 +338,10 @@ see_back(const struct run *run)
 	                                    .drop = tape_dropout(run->model, run->pass, t->seen_site, VISION) });
 	norm_back(run, p->feature_norm, &t->feature, average, rows, D, (struct dropout){ 0 },
 	          (struct norm_target){ .dense = dense });
-	linear_back(run, p->feature, dense, plain(t->features), N, cfg->features, D, NULL, 0, 0);
+	linear_back(run, p->feature, dense, plain(in->features), N, cfg->features, D, NULL, 0, 0);
 	norm_back(run, p->box_norm, &t->box, average, rows, D, (struct dropout){ 0 },
 	          (struct norm_target){ .dense = dense });
-	linear_back(run, p->box, dense, plain(t->boxes), N, 4, D, NULL, 0, 0);
+	linear_back(run, p->box, dense, plain(in->boxes), N, 4, D, NULL, 0, 0);
 }
 
 static void
@@ -381,8 +382,8 @@ model_backward(struct model *model, const struct pass *pass, const float *dlogit
 	struct state language, vision;
 	int n;
 
-	model->op->get(b->host, b->shared, b->n * sizeof(int));
-	n = b->host[0];
+	model->op->get(b->host, b->shared, b->ints * sizeof(int));
+	n = *b->n;
 	run.rows[LANGUAGE] = (struct rows){ n, b->language };
 	run.rows[VISION] = (struct rows){ n, b->vision };
 	run.cls = (struct rows){ n, b->cls };

@@ -1,5 +1,5 @@
 /*
- * Collecting batches, one ahead.
+ * Collecting batches ahead of who wants them.
  */
 #include "model/collect.h"
 
@@ -268,10 +268,10 @@ reader(void *user)
 		int got;
 
 		pthread_mutex_lock(&c->lock);
-		while (c->filled - c->taken == 2)
+		while (c->filled - c->done == c->slots_n)
 			pthread_cond_wait(&c->changed, &c->lock);
 		pthread_mutex_unlock(&c->lock);
-		got = fill(c, &c->slots[c->filled % 2], &ended, &err);
+		got = fill(c, &c->slots[c->filled % c->slots_n], &ended, &err);
 		pthread_mutex_lock(&c->lock);
 		if (got > 0)
 			c->filled++;
@@ -290,14 +290,16 @@ reader(void *user)
 
 int
 collector_open(struct collector *c, struct rec_in *in, struct rec_out *out, const struct config *config, int batch,
-               int labels, int64_t skip, struct err *err)
+               int slots, int labels, int64_t skip, struct err *err)
 {
 	size_t R = (size_t)config->objects;
 
-	*c = (struct collector){ .in = in, .out = out, .config = config, .labels = labels, .skip = skip, .place = -1 };
+	*c = (struct collector){
+		.in = in, .out = out, .config = config, .slots_n = slots, .labels = labels, .skip = skip, .place = -1
+	};
 	c->features = calloc(R * (size_t)config->features, sizeof *c->features);
 	c->boxes = calloc(R * 4, sizeof *c->boxes);
-	for (int i = 0; i < 2; i++) {
+	for (int i = 0; i < slots; i++) {
 		c->slots[i].ids = calloc((size_t)batch, sizeof *c->slots[i].ids);
 		c->slots[i].asked = calloc((size_t)batch, sizeof *c->slots[i].asked);
 		if (!c->slots[i].ids || !c->slots[i].asked || batch_alloc(&c->slots[i].batch, config, batch, err))
@@ -319,15 +321,10 @@ collector_next(struct collector *c, struct collected **out, struct err *err)
 	int got;
 
 	pthread_mutex_lock(&c->lock);
-	if (c->lent)
-		c->taken++;
-	c->lent = 0;
-	pthread_cond_broadcast(&c->changed);
-	while (c->filled == c->taken && c->state == READING)
+	while (c->filled == c->lent && c->state == READING)
 		pthread_cond_wait(&c->changed, &c->lock);
-	if (c->filled > c->taken) {
-		*out = &c->slots[c->taken % 2];
-		c->lent = 1;
+	if (c->filled > c->lent) {
+		*out = &c->slots[c->lent++ % c->slots_n];
 		got = 1;
 	} else {
 		got = c->state == ENDED ? 0 : -1;
@@ -338,11 +335,31 @@ collector_next(struct collector *c, struct collected **out, struct err *err)
 	return got;
 }
 
+int
+collector_ready(struct collector *c)
+{
+	int ready;
+
+	pthread_mutex_lock(&c->lock);
+	ready = c->filled > c->lent;
+	pthread_mutex_unlock(&c->lock);
+	return ready;
+}
+
+void
+collector_done(struct collector *c)
+{
+	pthread_mutex_lock(&c->lock);
+	c->done++;
+	pthread_cond_broadcast(&c->changed);
+	pthread_mutex_unlock(&c->lock);
+}
+
 void
 collector_close(struct collector *c)
 {
 	pthread_join(c->thread, NULL);
-	for (int i = 0; i < 2; i++) {
+	for (int i = 0; i < c->slots_n; i++) {
 		batch_release(&c->slots[i].batch);
 		free(c->slots[i].ids);
 		free(c->slots[i].asked);

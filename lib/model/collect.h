@@ -1,5 +1,5 @@
 /*
- * From records to batches: a thread reads the stream ahead, so that the next batch is there when this one is done.
+ * From records to batches: a thread reads the stream ahead, so that the next batch is there when the caller wants it.
  *
  * Everything that a question or an image can get wrong is found here: token ids outside the vocabulary, features of another
  * width, answers that the checkpoint does not know, questions without their image.
@@ -34,6 +34,8 @@ struct collected {
 	size_t targets_n, targets_room;
 };
 
+enum { SLOTS_MOST = 3 };
+
 struct collector {
 	struct rec_in *in;
 	const struct config *config;
@@ -46,10 +48,11 @@ struct collector {
 	pthread_t thread;
 	pthread_mutex_t lock;
 	pthread_cond_t changed;
-	struct collected slots[2];
-	int lent;          /* the caller has a slot; under the lock */
-	int filled, taken; /* slots that the reader has filled, that the caller has done with; under the lock */
-	int state;         /* under the lock: still reading, ended, failed */
+	struct collected slots[SLOTS_MOST]; /* that take turns */
+	int slots_n;
+	/* Under the lock: batches that the reader has read, that the caller was given, that he has done with; still reading, ended, failed. */
+	int filled, lent, done;
+	int state;
 	struct err err;
 	/* The last image, for the questions after it. */
 	char *image;
@@ -63,11 +66,18 @@ struct collector {
 /* The header's words against the checkpoint's: vocabulary hash, tokens, features, objects, source. Both sides are named. */
 int collect_check_header(const struct rec_in *in, const struct config *config, const char *checkpoint, struct err *err);
 
-/* in: its header has been read, and out's was sent. config, in and out outlive the collector. */
+/*
+ * in: its header has been read, and out's was sent. config, in and out outlive the collector. slots: batches that there is room for, those
+ * that the caller has at a time and one that is read.
+ */
 int collector_open(struct collector *c, struct rec_in *in, struct rec_out *out, const struct config *config, int batch,
-                   int labels, int64_t skip, struct err *err);
-/* The next batch (the last may be short): 1, 0 after the end record, -1. It is the caller's until the next call. */
+                   int slots, int labels, int64_t skip, struct err *err);
+/* The next batch (the last may be short): 1, 0 after the end record, -1. It is the caller's until he has done with it. */
 int collector_next(struct collector *c, struct collected **out, struct err *err);
+/* Whether the next batch is there: collector_next() would not wait for it. */
+int collector_ready(struct collector *c);
+/* The caller has done with the oldest batch that he has. */
+void collector_done(struct collector *c);
 /* After collector_next() returned 0 or -1. */
 void collector_close(struct collector *c);
 

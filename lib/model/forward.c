@@ -12,10 +12,8 @@ struct run {
 	struct model *model;
 	const struct op *op;
 	const struct pass *pass;
-	struct intake in; /* rows[VISION] and once change when the vision side meets the questions */
-	attention_sink *sink;
-	void *user;
-	float *host_probs;
+	struct intake in;  /* rows[VISION] and once change when the vision side meets the questions */
+	float *host_probs; /* where matrices are wanted: one */
 };
 
 static const float *
@@ -95,8 +93,8 @@ hand_out(const struct run *run, const char *kind, int layer, const struct attent
 		for (int own = by_image ? run->in.image[b] : b; place < own; place++)
 			at += place_size(run, queries, keys, place);
 		run->op->get(run->host_probs, m->probs + at, place_size(run, queries, keys, place) * sizeof(float));
-		run->sink(run->user, name, b, run->host_probs, m->cfg->heads,
-		          queries.off[place + 1] - queries.off[place], keys.off[place + 1] - keys.off[place]);
+		run->pass->sink(run->pass->user, name, b, run->host_probs, m->cfg->heads,
+		                queries.off[place + 1] - queries.off[place], keys.off[place + 1] - keys.off[place]);
 	}
 }
 
@@ -142,9 +140,9 @@ attention(const struct run *run, const struct attention_use *use, const char *ki
 		from_images(run, t->k, use->kv, 2 * D);
 	else
 		keys_values(run, p, use->y, Nk, t->k, t->v);
-	a.probs = run->sink ? run->model->probs : NULL;
+	a.probs = run->pass->sink ? run->model->probs : NULL;
 	run->op->attention(&a);
-	if (run->sink)
+	if (run->pass->sink)
 		hand_out(run, kind, number, use);
 	linear(run, p->output, t->context, Nq, D, D, t->norm.out.f32);
 	norm(run, p->norm, &t->norm, use->x.f32, use->queries, D,
@@ -205,11 +203,12 @@ see(const struct run *run, const struct tape *t)
 	const struct config *cfg = run->model->cfg;
 	const struct params *p = run->model->params;
 	struct rows rows = run->in.rows[VISION];
+	const struct input_tape *in = &t->inputs[run->in.turn];
 	int N = rows_total(&rows), D = cfg->hidden;
 
-	linear(run, p->feature, plain(t->features), N, cfg->features, D, t->feature.out.f32);
+	linear(run, p->feature, plain(in->features), N, cfg->features, D, t->feature.out.f32);
 	norm(run, p->feature_norm, &t->feature, NULL, rows, D, (struct dropout){ 0 });
-	linear(run, p->box, plain(t->boxes), N, 4, D, t->box.out.f32);
+	linear(run, p->box, plain(in->boxes), N, 4, D, t->box.out.f32);
 	norm(run, p->box_norm, &t->box, NULL, rows, D, (struct dropout){ 0 });
 	run->op->average(&(struct average){ .out = t->seen.f32,
 	                                    .out16 = t->seen.b16,
@@ -320,7 +319,7 @@ cross(const struct run *run, struct sides sides)
 	for (int i = 0; i <= last; i++) {
 		if (t->batch.dropped_cross[i])
 			continue;
-		if (i == last && !run->sink)
+		if (i == last && !run->pass->sink)
 			return last_cross_layer(run, &p->cross[i], &t->cross[i], &sides);
 		cross_layer(run, &p->cross[i], &t->cross[i], i, &sides);
 	}
@@ -347,7 +346,7 @@ keep_images(const struct run *run, struct state x)
 	if (first == run->model->cfg->cross)
 		return;
 	run->op->copy(image->x + from * (size_t)D, x.f32, (size_t)N * (size_t)D * sizeof *x.f32);
-	if (first < last || run->sink)
+	if (first < last || run->pass->sink)
 		linear(run, p->cross[first].cross.query, x, N, D, D, image->q + from * (size_t)D);
 	keys_values(run, &p->cross[first].cross, x, N, image->kv + from * 2 * (size_t)D, NULL);
 }
@@ -397,25 +396,29 @@ make_room_for_probs(struct run *run, struct err *err)
 }
 
 int
-model_forward(struct model *model, const struct batch *batch, const struct pass *pass, float *logits,
-              attention_sink *sink, void *user, struct err *err)
+model_begin(struct model *model, const struct batch *batch, const struct pass *pass, struct err *err)
 {
-	struct run run = { .model = model, .op = model->op, .pass = pass, .sink = sink, .user = user };
+	struct run run = { .model = model, .op = model->op, .pass = pass };
 	const struct config *cfg = model->cfg;
 	const struct params *p = model->params;
 	const struct tape *t = model->tape;
 	struct sides sides;
 
-	if (sink && make_room_for_probs(&run, err))
+	if (pass->sink && make_room_for_probs(&run, err))
 		return -1;
-	intake(&run.in, model, pass, batch, sink != NULL);
+	intake(&run.in, model, batch, pass);
 	sides.of_images = run.in.once;
 	sides.l = stack(&run, p->language, t->language, cfg->language, LANGUAGE, embed(&run, t), "self-language");
 	sides.v = vision_side(&run, t);
 	answer(&run, t, cross(&run, sides));
 	free(run.host_probs);
-	if (model->op->sync(err))
-		return -1;
-	model->op->get(logits, t->logits, (size_t)batch->n * (size_t)cfg->answers_n * sizeof *logits);
+	model->op->fetch(run.in.turn, t->logits, (size_t)batch->n * (size_t)cfg->answers_n * sizeof *t->logits);
+	model->begun++;
 	return 0;
+}
+
+const float *
+model_end(struct model *model, struct err *err)
+{
+	return model->op->fetched((int)(model->ended++ % (unsigned)model->turns), err);
 }

@@ -20,6 +20,7 @@ model_open(struct model *model, const struct config *cfg, const struct params *p
 		                 .max = max,
 		                 .train = train,
 		                 .precision = precision,
+		                 .turns = op_on_host(op) ? 1 : TURNS,
 		                 .image_row = -1 };
 	if (!op->has(precision))
 		return err_set(err, "the %s backend has no products in %s on this machine", op->name,

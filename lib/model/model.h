@@ -34,6 +34,9 @@ struct batch {
 int batch_alloc(struct batch *batch, const struct config *cfg, int max, struct err *err);
 void batch_release(struct batch *batch);
 
+/* Called with each attention matrix when asked for: name "self-language.0" …, (H, Tq, Tk) of question b, host memory. */
+typedef void attention_sink(void *user, const char *name, int b, const float *probs, int H, int Tq, int Tk);
+
 /* One forward or backward. */
 struct pass {
 	float dropout; /* its probability, 0 for answers */
@@ -42,7 +45,10 @@ struct pass {
 	uint32_t shard,
 		others; /* of several ranks that share each batch: this one's number, and how many others there are */
 	int compat;     /* a span's mask is skipped where the batch has not as many questions as the span has rows */
-	const uint8_t *dropped; /* (layers_total) of LayerDrop, forward alone; NULL: no layer is left out */
+	/* Forward alone: */
+	const uint8_t *dropped; /* (layers_total) of LayerDrop; NULL: no layer is left out */
+	attention_sink *sink;   /* NULL: none */
+	void *user;             /* the sink's */
 };
 
 struct tape; /* where each activation lies */
@@ -60,8 +66,10 @@ struct model {
 	struct tape *tape;
 	int max; /* largest batch */
 	int train;
-	int image_row; /* where the last batch left the results of its last image (model/tape.h); -1: nowhere */
-	float *probs;  /* one attention's matrices of a whole batch, made when first asked for */
+	int turns; /* batches that it has inputs for, and that may be under way: TURNS on a device, 1 in the host's memory */
+	unsigned begun, ended; /* batches */
+	int image_row;         /* where the last batch left the results of its last image (model/tape.h); -1: nowhere */
+	float *probs;          /* one attention's matrices of a whole batch, made when first asked for */
 };
 
 enum gradient_flag { GRADIENT_NONE, GRADIENT_ZERO, GRADIENT_SET };
@@ -81,15 +89,18 @@ size_t model_tape_bytes(const struct model *model);
 /* base: backend memory of that size, 64-byte aligned. */
 void model_place(struct model *model, void *base);
 
-/* Called with each attention matrix when asked for: name "self-language.0" …, (H, Tq, Tk) of question b, host memory. */
-typedef void attention_sink(void *user, const char *name, int b, const float *probs, int H, int Tq, int Tk);
-
 /*
- * logits (B, A), host, written. sink may be NULL. In the last cross layer only [CLS] is computed on the language side
- * and nothing after the cross attention on the vision side, unless sink asks for matrices of there.
+ * Forward in three parts: a batch is sent, begun and ended. As many batches as there are turns may be under way, so that, where there are two,
+ * the inputs of one are sent while another is computed. Where there is one, they go when the batch begins.
  */
-int model_forward(struct model *model, const struct batch *batch, const struct pass *pass, float *logits,
-                  attention_sink *sink, void *user, struct err *err);
+void model_send(struct model *model, const struct batch *batch, const struct pass *pass);
+/*
+ * Ask for everything; the batch is not needed after. In the last cross layer only [CLS] is computed on the language side and nothing
+ * after the cross attention on the vision side, unless the sink asks for matrices of there; it is called in here.
+ */
+int model_begin(struct model *model, const struct batch *batch, const struct pass *pass, struct err *err);
+/* Wait for the oldest that has not ended: its logits (B, A), host, good until the next of its turn begins; NULL if anything failed. */
+const float *model_end(struct model *model, struct err *err);
 /* The adaptive spans' loss, 0 without them: the sum over all attentions of span_loss span_unit mean(value). */
 int model_span_loss(const struct model *model, double *loss, struct err *err);
 /*

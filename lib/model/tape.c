@@ -215,9 +215,12 @@ place_all(struct plan *plan, struct tape *t)
 			plan->slots[LANGUAGE][slot] = keep_state(plan, LANGUAGE);
 			plan->slots[VISION][slot] = keep_state(plan, VISION);
 		}
-	t->batch.shared = keep_bytes(plan, t->batch.n * sizeof(int));
-	t->features = keep(plan, Nv * (size_t)cfg->features);
-	t->boxes = keep(plan, Nv * 4);
+	if (plan->model->train)
+		t->batch.shared = keep_bytes(plan, t->batch.ints * sizeof(int));
+	for (int turn = 0; turn < plan->model->turns; turn++) {
+		t->inputs[turn].features = keep(plan, Nv * (size_t)cfg->features);
+		t->inputs[turn].boxes = keep(plan, Nv * 4);
+	}
 
 	place_norm(plan, &t->embedding, plain(scratch(plan, Nl * D)), Nl, D);
 	t->embedded = state(plan, LANGUAGE, INPUT);
@@ -261,7 +264,9 @@ place_all(struct plan *plan, struct tape *t)
 static void
 describe(struct batch_tape *b, const struct config *cfg, size_t max)
 {
-	b->language = b->host + 1;
+	b->n = b->host;
+	b->turn = b->n + 1;
+	b->language = b->turn + 1;
 	b->vision = b->language + max + 1;
 	b->cls = b->vision + max + 1;
 	b->dropped_all = b->dropped[LANGUAGE] = b->cls + max + 1;
@@ -279,8 +284,8 @@ tape_new(const struct model *model)
 
 	if (!t)
 		return NULL;
-	t->batch.n = 1 + 3 * (max + 1) + (size_t)layers_total(cfg) + max * (size_t)cfg->max_tokens;
-	t->batch.host = calloc(t->batch.n, sizeof *t->batch.host);
+	t->batch.ints = 2 + 3 * (max + 1) + (size_t)layers_total(cfg) + max * (size_t)cfg->max_tokens;
+	t->batch.host = calloc(t->batch.ints, sizeof *t->batch.host);
 	if (t->batch.host)
 		describe(&t->batch, cfg, max);
 	t->image.off = calloc(max + 1, sizeof *t->image.off);
@@ -337,21 +342,14 @@ tape_last_cross(const struct tape *t, const struct config *cfg)
 	return last;
 }
 
-/* Whether a span has as many rows as the batch at hand has questions. */
-static int
-rows_as_questions(const struct model *model)
-{
-	return model->cfg->span_rows == model->tape->batch.host[0];
-}
-
 /*
  * Rows are places where the batch has as many questions; --compat then goes by the batch at hand, as the reference does, and else has
  * no mask. Without it, the size of all batches decides, and a short one has the mean.
  */
 int
-tape_spans_by_place(const struct model *model, const struct pass *pass)
+tape_spans_by_place(const struct model *model, const struct pass *pass, int n)
 {
-	return model->cfg->adaptive && rows_as_questions(model) &&
+	return model->cfg->adaptive && model->cfg->span_rows == n &&
 	       (pass->compat || model->cfg->span_rows == model->max);
 }
 
@@ -359,12 +357,13 @@ static struct span
 span_of(const struct model *model, const struct pass *pass, const struct attention_use *use)
 {
 	const struct config *cfg = model->cfg;
+	int n = *model->tape->batch.n;
 
 	if (!cfg->adaptive)
 		return (struct span){ 0 };
-	return (struct span){ .value = pass->compat && !rows_as_questions(model) ? NULL : model->weights[use->p->span],
+	return (struct span){ .value = pass->compat && cfg->span_rows != n ? NULL : model->weights[use->p->span],
 		              .rows = cfg->span_rows,
-		              .by_place = tape_spans_by_place(model, pass),
+		              .by_place = tape_spans_by_place(model, pass, n),
 		              .length = use->of == LANGUAGE ? cfg->max_tokens : cfg->objects,
 		              .ramp = cfg->span_ramp };
 }

@@ -75,13 +75,14 @@ struct image_tape {
 };
 
 /*
- * What backward needs to know of the batch, one block of ints: n, language (max + 1), vision (max + 1), cls (max + 1), dropped
- * (layers_total), tokens.
+ * What backward needs to know of the batch, one block of ints: n, the turn of its inputs, language (max + 1), vision (max + 1),
+ * cls (max + 1), dropped (layers_total), tokens.
  */
 struct batch_tape {
-	int *host;                       /* this process's copy */
-	int *shared;                     /* backend memory */
-	size_t n;                        /* ints */
+	int *host;   /* this process's copy */
+	int *shared; /* backend memory, in training */
+	size_t ints;
+	int *n, *turn;                   /* into host */
 	int *language, *vision;          /* into host: offsets of places */
 	int *cls;                        /* 0, 1, … n: one row a question */
 	int *dropped_all;                /* (layers_total) in layerdrop.h's order: 1 where a layer was left out */
@@ -104,7 +105,9 @@ struct tape {
 	void *base; /* where it was placed; NULL before */
 	size_t bytes;
 	struct batch_tape batch;
-	float *features, *boxes;    /* (Nv, features), (Nv, 4) */
+	struct input_tape {
+		float *features, *boxes; /* (Nv, features), (Nv, 4) */
+	} inputs[TURNS]; /* of as many as the model has turns: backward may still read one while the next batch's are sent */
 	struct norm_tape embedding; /* site: of the dropout after it */
 	struct state embedded;      /* (Nl, D): embedding after dropout, the language stack's input */
 	struct norm_tape feature, box;
@@ -132,11 +135,11 @@ struct intake {
 	struct rows cls;     /* one row a question */
 	int once;            /* the vision side is that of images, not of questions */
 	const int *image;    /* (B): the image of a question */
+	int turn;            /* of its inputs, and of its logits */
 };
 
-/* Put the batch into the model's tape. want_attention: nothing that was computed for the batch before will do. */
-void intake(struct intake *in, struct model *model, const struct pass *pass, const struct batch *batch,
-            int want_attention);
+/* Put the batch into the model's tape. */
+void intake(struct intake *in, struct model *model, const struct batch *batch, const struct pass *pass);
 
 /* The last cross layer that was not left out, -1 if all were: of it only what reaches [CLS] is computed. */
 int tape_last_cross(const struct tape *tape, const struct config *cfg);
@@ -175,8 +178,8 @@ attention_between(const struct rows rows[2], const struct attention_param *p, co
 	};
 }
 
-/* Whether a span has a row a place: then what becomes of an image goes by its question's place. */
-int tape_spans_by_place(const struct model *model, const struct pass *pass);
+/* Whether a span has a row a place in a batch of n: then what becomes of an image goes by its question's place. */
+int tape_spans_by_place(const struct model *model, const struct pass *pass, int n);
 
 /* What it asks of the backend; the gradients, probs, and out at backward are the caller's. */
 struct attention tape_attention(const struct model *model, const struct pass *pass, const struct attention_use *use);

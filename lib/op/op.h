@@ -9,7 +9,7 @@
  * row-major f32 unless it has a stride (elements from one row to the next). "written" means whatever was there is lost;
  * "added" means the result is added to what is there. Outputs never overlap inputs unless said.
  *
- * Operations do not fail one by one: a backend keeps its first fault and sync() tells it. A result is bit for bit the
+ * Operations do not fail one by one: a backend keeps its first fault, and sync() or fetched() tells it. A result is bit for bit the
  * same for the same inputs, machine and number of threads.
  */
 #ifndef VQA_OP_OP_H
@@ -318,6 +318,8 @@ struct meeting {
 	uint8_t id[128];
 };
 
+enum { TURNS = 2 }; /* of results on their way to the host */
+
 struct op {
 	size_t size;      /* of this table: another's is of another build */
 	const char *name; /* "cpu", "cuda" */
@@ -328,6 +330,19 @@ struct op {
 	void (*free)(void *);
 	void (*put)(void *dst, const void *host, size_t bytes);
 	void (*get)(void *host, const void *src, size_t bytes);
+	/*
+	 * put() beside the operations, so that they do not wait for each other: none that was asked for and has not been waited for may touch
+	 * dst. What is asked for after arrive() finds all that was sent.
+	 */
+	void (*send)(void *dst, const void *host, size_t bytes);
+	void (*arrive)(void);
+	/*
+	 * get() in two halves, for results that take turns: fetch() asks for what src has when all that was asked for before is done; fetched()
+	 * waits for that, and for nothing that was asked for later, and returns it in host memory, good until the next fetch() of that turn;
+	 * NULL and the first fault if one happened since it was told last.
+	 */
+	void (*fetch)(int turn, const void *src, size_t bytes);
+	const void *(*fetched)(int turn, struct err *err);
 	void (*copy)(void *dst, const void *src, size_t bytes); /* both backend memory, apart from each other */
 	void (*zero)(void *dst, size_t bytes);
 	/*

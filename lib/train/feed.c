@@ -208,11 +208,8 @@ feed_open(struct feed *f, int fd, attach_lost *lost, struct err *err)
 	    share_model(&f->share, &f->model, f->op, err) || owner_open(&f->owner, &f->share, f->run.step, lost, err) ||
 	    rec_create(&f->out, fd, "stdout", err) || send_header(f, err))
 		return -1;
-	f->logits = malloc((size_t)f->batch * (size_t)f->ckpt->config.answers_n * sizeof *f->logits);
-	if (!f->logits)
-		return err_set(err, "out of memory for the logits of %d questions", f->batch);
 	image_close(&f->ckpt->image);
-	return collector_open(&f->collector, f->in, &f->out, &f->ckpt->config, f->batch, 1, skip, err);
+	return collector_open(&f->collector, f->in, &f->out, &f->ckpt->config, f->batch, 2, 1, skip, err);
 }
 
 int
@@ -257,7 +254,7 @@ put_dropped(struct feed *f)
 }
 
 static int
-send_batch(struct feed *f, const struct collected *c, int64_t step, double span, struct err *err)
+send_batch(struct feed *f, const struct collected *c, int64_t step, const float *logits, double span, struct err *err)
 {
 	size_t values = (size_t)c->batch.n * (size_t)f->ckpt->config.answers_n;
 	msgpack_packer *pack;
@@ -270,7 +267,7 @@ send_batch(struct feed *f, const struct collected *c, int64_t step, double span,
 	msgpack_pack_array(pack, (size_t)c->batch.n);
 	for (int b = 0; b < c->batch.n; b++)
 		msgpack_pack_int64(pack, c->ids[b]);
-	rec_put_bin(&f->out, "logits", f->logits, values * sizeof *f->logits);
+	rec_put_bin(&f->out, "logits", logits, values * sizeof *logits);
 	pack = rec_put(&f->out, "target");
 	msgpack_pack_array(pack, c->targets_n);
 	for (size_t i = 0; i < c->targets_n; i++) {
@@ -287,32 +284,49 @@ send_batch(struct feed *f, const struct collected *c, int64_t step, double span,
 	return bad;
 }
 
+/* The next batch that is whole in every shard: 1, 0 at the end of the stream, -1. */
+static int
+next_whole(struct feed *f, struct collected **out, struct err *err)
+{
+	int got;
+
+	while ((got = collector_next(&f->collector, out, err)) > 0) {
+		if ((*out)->batch.n == f->batch && f->run.taken + f->sent != f->most)
+			break;
+		f->left_over += (*out)->batch.n;
+		collector_done(&f->collector);
+	}
+	return got;
+}
+
 int
 feed_next(struct feed *f, struct err *err)
 {
 	struct collected *next;
+	int64_t step = f->run.step + f->sent + 1;
 	struct pass pass = { .dropout = (float)f->run.dropout,
 		             .seed = f->run.seed,
+		             .step = (uint32_t)step,
 		             .shard = (uint32_t)f->shard.shard,
 		             .others = (uint32_t)f->shard.shards - 1,
-		             .compat = f->compat };
-	int64_t step = f->run.step + f->sent + 1;
+		             .compat = f->compat,
+		             .dropped = f->layerdrop.dropped };
+	const float *logits;
 	double span;
-	int got = collector_next(&f->collector, &next, err);
+	int got = next_whole(f, &next, err);
 
-	while (got > 0 && (next->batch.n < f->batch || f->run.taken + f->sent == f->most)) {
-		f->left_over += next->batch.n;
-		got = collector_next(&f->collector, &next, err);
-	}
 	if (got <= 0)
 		return got;
+	/* While the others are still at the step before. */
+	model_send(&f->model, &next->batch, &pass);
 	owner_wait_commit(&f->owner, step - 1);
-	pass.step = (uint32_t)step;
-	pass.dropped = f->layerdrop.dropped;
 	if (layerdrop_draw(&f->layerdrop, f->run.seed, step, err) || model_span_loss(&f->model, &span, err) ||
-	    model_forward(&f->model, &next->batch, &pass, f->logits, NULL, NULL, err) ||
-	    send_batch(f, next, step, span, err))
+	    model_begin(&f->model, &next->batch, &pass, err))
 		return -1;
+	logits = model_end(&f->model, err);
+	if (!logits || send_batch(f, next, step, logits, span, err))
+		return -1;
+	collector_done(&f->collector);
 	f->sent++;
 	return 1;
 }

@@ -30,7 +30,6 @@ struct feed {
 	struct model model;
 	struct collector collector;
 	struct rec_out out;
-	float *logits;     /* (batch, answers) */
 	int64_t sent;      /* batches of this stream */
 	int64_t most;      /* that it has: of several shards all have as many */
 	int64_t left_over; /* questions that are part of no batch */

@@ -1,7 +1,7 @@
 /*
  * What the memory of a backend holds, a line for each work, precision and batch of questions: weights, with gradients, moments and slow
- * weights in training; activations. It is what the programs ask a backend for, counted by one that makes none of it. The same on a
- * card and on a processor.
+ * weights in training; activations. It is what the programs ask a device's backend for, counted by one that makes none of it. A
+ * processor has the inputs of a batch less.
  *
  *     plan CKPT
  */

@@ -54,16 +54,11 @@ copy(const char *call, void *dst, size_t dpitch, const void *src, size_t spitch,
 		emu_die("%s: source %p and destination %p overlap", call, src, dst);
 	struct emu_device_open open(dst, src);
 
+	for (size_t row = 0; row < height; row++)
+		emu_late_copy((char *)dst + row * dpitch, (const char *)src + row * spitch, width,
+		              stream ? *stream : NULL);
 	if (!stream)
 		emu_late_finish(NULL, emu_late_last());
-	for (size_t row = 0; row < height; row++) {
-		char *to = (char *)dst + row * dpitch;
-		const char *from = (const char *)src + row * spitch;
-
-		memcpy(to, from, width);
-		if (stream)
-			emu_late_copy(to, from, width, *stream);
-	}
 	return cudaSuccess;
 }
 
@@ -89,29 +84,30 @@ cudaMemcpy2DAsync(void *dst, size_t dpitch, const void *src, size_t spitch, size
 }
 
 static cudaError_t
-fill(const char *call, void *p, int value, size_t count)
+fill(const char *call, void *p, int value, size_t count, cudaStream_t stream)
 {
 	if (emu_device())
 		return cudaErrorNoDevice;
 	if (!count)
 		return cudaSuccess;
 	emu_check_device(call, "the pointer", p, count);
-	struct emu_device_open open(p, NULL);
+	emu_late_do(stream, [=] {
+		struct emu_device_open open(p, NULL);
 
-	memset(p, value, count);
+		memset(p, value, count);
+	});
 	return cudaSuccess;
 }
 
 cudaError_t
 cudaMemset(void *p, int value, size_t count)
 {
-	return fill("cudaMemset", p, value, count);
+	return fill("cudaMemset", p, value, count, NULL);
 }
 
 cudaError_t
 cudaMemsetAsync(void *p, int value, size_t count, cudaStream_t stream)
 {
 	emu_check_stream("cudaMemsetAsync", stream);
-	emu_late_work(stream);
-	return fill("cudaMemsetAsync", p, value, count);
+	return fill("cudaMemsetAsync", p, value, count, stream);
 }

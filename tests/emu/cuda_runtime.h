@@ -2,14 +2,13 @@
  * The part of the CUDA 13 runtime's interface that lib/op/cuda uses, for tests without a GPU: with -I tests/emu the .cu
  * files compile as C++ and run on the CPU. Names, values and signatures are CUDA's; what is not here is not emulated.
  *
- * All work is done at once, at the call. Where CUDA says that something is undefined or may fail later, the process
+ * All work is done at once, at the call, unless it is late. Where CUDA says that something is undefined or may fail later, the process
  * ends by abort() with one line "emu: …" on stderr. Only one thread of the process may call.
  *
  * The environment: VQA_EMU_ORDERS=1|2|3|4, the orders in which each launch is run and compared (launch.cpp);
  * VQA_EMU_CLOSED=1, device memory that the host cannot touch (memory.cpp); VQA_EMU_DEVICES=N, as many devices, all
- * alike, 1 by default (a process uses one of them); VQA_EMU_LATE=1, pinned memory that shows late what asynchronous
- * copies do to it, and streams that are busy when they are first asked (late.cpp); VQA_EMU_MEMORY=BYTES, the device's
- * memory.
+ * alike, 1 by default (a process uses one of them); VQA_EMU_LATE=1, work that is done when the host waits for it, and streams that are
+ * busy when they are first asked (late.cpp); VQA_EMU_MEMORY=BYTES, the device's memory.
  */
 #ifndef EMU_CUDA_RUNTIME_H
 #define EMU_CUDA_RUNTIME_H

@@ -131,17 +131,18 @@ cudnnSoftmaxForward(cudnnHandle_t handle, cudnnSoftmaxAlgorithm_t algorithm, cud
 	emu_check_device("cudnnSoftmaxForward", "y", y, all * sizeof(float));
 	if (x != y && (const float *)x < (float *)y + all && (float *)y < (const float *)x + all)
 		emu_die("cudnnSoftmaxForward: x and y overlap and are not the same");
-	struct emu_device_open open;
+	emu_late_do(handle->stream, [=] {
+		struct emu_device_open open;
 
-	emu_late_work(handle->stream);
-	for (size_t i = 0; i < n; i++) {
-		const float *from = (const float *)x + i * c * hw;
-		float *to = (float *)y + i * c * hw;
+		for (size_t i = 0; i < n; i++) {
+			const float *from = (const float *)x + i * c * hw;
+			float *to = (float *)y + i * c * hw;
 
-		if (mode == CUDNN_SOFTMAX_MODE_INSTANCE)
-			softmax(to, from, c * hw, 1, a, b);
-		for (size_t j = 0; mode == CUDNN_SOFTMAX_MODE_CHANNEL && j < hw; j++)
-			softmax(to + j, from + j, c, hw, a, b);
-	}
+			if (mode == CUDNN_SOFTMAX_MODE_INSTANCE)
+				softmax(to, from, c * hw, 1, a, b);
+			for (size_t j = 0; mode == CUDNN_SOFTMAX_MODE_CHANNEL && j < hw; j++)
+				softmax(to + j, from + j, c, hw, a, b);
+		}
+	});
 	return CUDNN_STATUS_SUCCESS;
 }

@@ -4,6 +4,7 @@
 #ifndef EMU_EMU_H
 #define EMU_EMU_H
 
+#include <functional>
 #include <map>
 #include <vector>
 
@@ -100,6 +101,7 @@ struct emu_memory {
 	size_t map_size;
 	int fd; /* the file that backs EMU_DEVICE, and where in it */
 	long offset;
+	int open;   /* how many emu_device_open let it be touched */
 	int opened; /* EMU_OPENED: times, by which handle */
 	cudaIpcMemHandle_t handle;
 };
@@ -122,7 +124,7 @@ struct emu_device_open {
 	emu_device_open(void);
 	emu_device_open(const void *p, const void *q);
 	~emu_device_open(void);
-	std::vector<const struct emu_memory *> opened;
+	std::vector<struct emu_memory *> opened;
 };
 
 /* snapshot.cpp: the memory that a launch can reach; its bytes kept, put back, compared: a difference is a race, and ends the process. */
@@ -132,12 +134,11 @@ void emu_restore(const std::vector<char> &from, const std::vector<struct emu_mem
 void emu_compare(const std::vector<char> &with, const std::vector<struct emu_memory *> &memories, const char *order);
 
 /*
- * late.cpp: an asynchronous copy was done, or other work; stream waits for other's work up to a number, or for what
- * never ends; the host has waited for a stream's work up to a number, or for everything, or only asks whether there
- * is any. Numbers grow with each copy and work.
+ * late.cpp: what a stream is asked for: work, a copy, to wait for other's work up to a number, or for what never ends; the host waits
+ * for a stream's work up to a number, or for everything, or only asks whether there is any. Numbers grow with each work.
  */
+void emu_late_do(cudaStream_t stream, std::function<void()> work);
 void emu_late_copy(void *dst, const void *src, size_t size, cudaStream_t stream);
-void emu_late_work(cudaStream_t stream);
 void emu_late_wait(cudaStream_t stream, cudaStream_t other, uint64_t number);
 void emu_late_never(cudaStream_t stream, const char *why);
 bool emu_late_busy(cudaStream_t stream, uint64_t number);

@@ -180,18 +180,10 @@ check(const struct emu_call *call)
 	return call->shared > dynamic_limit((const void *)call->kernel) ? cudaErrorInvalidValue : cudaSuccess;
 }
 
-cudaError_t
-emu_launch(const struct emu_call *call, cudaStream_t stream)
+static void
+run_in_orders(const struct emu_call *call)
 {
 	int tries = orders();
-	cudaError_t status;
-
-	emu_check_stream("cudaLaunchKernel", stream);
-	if (running)
-		emu_die("a kernel is launched by a kernel");
-	status = check(call);
-	if (status)
-		return emu_refuse((const void *)call->kernel, status);
 	struct emu_device_open open;
 
 	emu_fault_watch(1);
@@ -205,6 +197,19 @@ emu_launch(const struct emu_call *call, cudaStream_t stream)
 		run(call, ASCENDING, NULL);
 	running = NULL;
 	emu_fault_watch(0);
-	emu_late_work(stream);
+}
+
+cudaError_t
+emu_launch(const struct emu_call *call, cudaStream_t stream)
+{
+	cudaError_t status;
+
+	emu_check_stream("cudaLaunchKernel", stream);
+	if (running)
+		emu_die("a kernel is launched by a kernel");
+	status = check(call);
+	if (status)
+		return emu_refuse((const void *)call->kernel, status);
+	emu_late_do(stream, [call = *call] { run_in_orders(&call); });
 	return cudaSuccess;
 }

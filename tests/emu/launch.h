@@ -5,6 +5,7 @@
 #ifndef EMU_LAUNCH_H
 #define EMU_LAUNCH_H
 
+#include <memory>
 #include <tuple>
 #include <type_traits>
 #include <utility>
@@ -12,7 +13,7 @@
 struct emu_call {
 	void (*kernel)(void);
 	void (*call)(const struct emu_call *); /* one thread */
-	const void *args;                      /* a tuple */
+	std::shared_ptr<const void> args;      /* a tuple */
 	size_t args_size;
 	dim3 grid, block;
 	size_t shared;
@@ -37,7 +38,7 @@ template <typename... P> struct emu_kernel {
 	static void
 	call(const struct emu_call *launch)
 	{
-		std::apply((void (*)(P...))launch->kernel, *(const args *)launch->args);
+		std::apply((void (*)(P...))launch->kernel, *(const args *)launch->args.get());
 	}
 
 	template <typename T>
@@ -54,11 +55,11 @@ inline cudaError_t
 cudaLaunchKernel(void (*kernel)(P...), dim3 grid, dim3 block, void **args, size_t shared = 0, cudaStream_t stream = 0)
 {
 	using K = emu_kernel<P...>;
-	const typename K::args copy = K::copy(args, std::index_sequence_for<P...>());
-	const struct emu_call launch = { (void (*)(void))kernel, K::call, &copy, sizeof copy, grid, block, shared };
+	const auto copy = std::make_shared<const typename K::args>(K::copy(args, std::index_sequence_for<P...>()));
+	const struct emu_call launch = { (void (*)(void))kernel, K::call, copy, sizeof *copy, grid, block, shared };
 	int i = 0;
 
-	std::apply([&](const auto &...value) { (K::check(&launch, i++, value), ...); }, copy);
+	std::apply([&](const auto &...value) { (K::check(&launch, i++, value), ...); }, *copy);
 	return emu_launch(&launch, stream);
 }
 

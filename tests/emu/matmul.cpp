@@ -200,15 +200,59 @@ pack(std::vector<float> &out, const void *p, const struct emu_matrix_layout *l, 
 		}
 }
 
+/* What is left to do when all has been checked. */
+struct product {
+	struct emu_matmul_desc desc;
+	struct emu_matrix_layout A, B, C, D;
+	const void *a, *b, *c;
+	void *d, *workspace;
+	size_t workspace_used;
+	struct sizes s;
+	float scale, add;
+};
+
+static void
+multiply(const struct product *p)
+{
+	static std::vector<float> a, b, out;
+	const struct sizes s = p->s;
+	const bool tf32 = p->desc.compute == CUBLAS_COMPUTE_32F_FAST_TF32;
+	const bool bias = p->desc.epilogue == CUBLASLT_EPILOGUE_BIAS;
+	struct emu_device_open open;
+
+	if (p->workspace_used)
+		memset(p->workspace, 0xff, p->workspace_used);
+	for (size_t batch = 0; batch < (size_t)p->D.batch; batch++) {
+		pack(a, p->a, &p->A, batch, s.k, s.m, p->desc.transa == CUBLAS_OP_N, tf32);
+		pack(b, p->b, &p->B, batch, s.k, s.n, p->desc.transb != CUBLAS_OP_N, tf32);
+		out.resize(s.m * s.n);
+		emu_gemm(out.data(), a.data(), b.data(), s.m, s.n, s.k);
+		for (size_t j = 0; j < s.n; j++)
+			for (size_t i = 0; i < s.m; i++) {
+				size_t to = batch * (size_t)p->D.offset + j * (size_t)p->D.ld + i;
+				float x = p->scale * out[j * s.m + i];
+
+				if (p->add != 0)
+					x += p->add * load(p->c, p->C.type,
+					                   batch * (size_t)p->C.offset + j * (size_t)p->C.ld + i);
+				if (bias)
+					x += load(p->desc.bias, p->D.type, i);
+				if (p->D.type == CUDA_R_32F)
+					((float *)p->d)[to] = x;
+				else
+					((uint16_t *)p->d)[to] = float_to_bf16(x);
+			}
+	}
+}
+
 cublasStatus_t
 cublasLtMatmul(cublasLtHandle_t handle, cublasLtMatmulDesc_t desc, const void *alpha, const void *A,
                cublasLtMatrixLayout_t Adesc, const void *B, cublasLtMatrixLayout_t Bdesc, const void *beta,
                const void *C, cublasLtMatrixLayout_t Cdesc, void *D, cublasLtMatrixLayout_t Ddesc,
                const cublasLtMatmulAlgo_t *algo, void *workspace, size_t workspace_size, cudaStream_t stream)
 {
-	static std::vector<float> a, b, out;
 	const char *call = "cublasLtMatmul";
-	bool tf32, bias;
+	bool bias;
 	struct algorithm found, own;
 	struct sizes s;
 	float scale, add;
@@ -218,15 +262,10 @@ cublasLtMatmul(cublasLtHandle_t handle, cublasLtMatmulDesc_t desc, const void *a
 	emu_check_stream(call, stream);
 	status = examine(&s, desc, Adesc, Bdesc, Cdesc, Ddesc);
 	bias = desc->epilogue == CUBLASLT_EPILOGUE_BIAS;
-	tf32 = desc->compute == CUBLAS_COMPUTE_32F_FAST_TF32;
 	if (status || !alpha || !beta || !A || !B || !D || (bias && !desc->bias))
 		return status ? status : CUBLAS_STATUS_INVALID_VALUE;
 	memcpy(&scale, alpha, sizeof scale);
 	memcpy(&add, beta, sizeof add);
-
-	struct emu_device_open open;
-
-	emu_late_work(stream);
 	own = found = describe(desc, Adesc, Ddesc);
 	for (size_t i = 0; i < 4; i++)
 		found.alignment[i] = i < 2 ? (uint32_t)type_size(Adesc->type) : (uint32_t)type_size(Ddesc->type);
@@ -243,7 +282,6 @@ cublasLtMatmul(cublasLtHandle_t handle, cublasLtMatmulDesc_t desc, const void *a
 		emu_check_device(call, "the workspace", workspace, workspace_size);
 		if ((uintptr_t)workspace % 256)
 			emu_die("%s: the workspace %p is not aligned to 256 bytes", call, workspace);
-		memset(workspace, 0xff, found.workspace);
 	}
 	check_matrix("A", A, Adesc, found.alignment[0]);
 	check_matrix("B", B, Bdesc, found.alignment[1]);
@@ -265,26 +303,21 @@ cublasLtMatmul(cublasLtHandle_t handle, cublasLtMatmulDesc_t desc, const void *a
 	    ((size_t)Ddesc->offset < s.m || row_span(Ddesc) > (size_t)Ddesc->ld))
 		emu_die("%s: the batches of D overlap", call);
 
-	for (size_t batch = 0; batch < (size_t)Ddesc->batch; batch++) {
-		pack(a, A, Adesc, batch, s.k, s.m, desc->transa == CUBLAS_OP_N, tf32);
-		pack(b, B, Bdesc, batch, s.k, s.n, desc->transb != CUBLAS_OP_N, tf32);
-		out.resize(s.m * s.n);
-		emu_gemm(out.data(), a.data(), b.data(), s.m, s.n, s.k);
-		for (size_t j = 0; j < s.n; j++)
-			for (size_t i = 0; i < s.m; i++) {
-				size_t to = batch * (size_t)Ddesc->offset + j * (size_t)Ddesc->ld + i;
-				float x = scale * out[j * s.m + i];
+	const struct product product = { *desc,
+		                         *Adesc,
+		                         *Bdesc,
+		                         *Cdesc,
+		                         *Ddesc,
+		                         A,
+		                         B,
+		                         C,
+		                         D,
+		                         workspace,
+		                         workspace && workspace_size ? (size_t)found.workspace : 0,
+		                         s,
+		                         scale,
+		                         add };
 
-				if (add != 0)
-					x += add * load(C, Cdesc->type,
-					                batch * (size_t)Cdesc->offset + j * (size_t)Cdesc->ld + i);
-				if (bias)
-					x += load(desc->bias, Ddesc->type, i);
-				if (Ddesc->type == CUDA_R_32F)
-					((float *)D)[to] = x;
-				else
-					((uint16_t *)D)[to] = float_to_bf16(x);
-			}
-	}
+	emu_late_do(stream, [=] { multiply(&product); });
 	return CUBLAS_STATUS_SUCCESS;
 }

@@ -567,11 +567,102 @@ late_work(void)
 		survive();
 }
 
+static __global__ void
+take(float *out, const float *in)
+{
+	*out = *in;
+}
+
+static void
+take_on(cudaStream_t stream, float *out, const float *in)
+{
+	void *args[] = { &out, &in };
+
+	OK(cudaLaunchKernel(take, 1, 1, args, 0, stream));
+}
+
+/* What another stream, and then who waits for it, finds there. */
+static float
+seen(cudaStream_t stream, const float *p)
+{
+	float *out = device<float>(1), x;
+
+	take_on(stream, out, p);
+	OK(cudaStreamSynchronize(stream));
+	fetch(&x, out, 1);
+	return x;
+}
+
+/* A kernel is late; it finds what a copy on another stream brings where its stream was told to wait, else what was lost. */
+static void
+late_kernels(void)
+{
+	cudaStream_t stream, other;
+	cudaEvent_t event;
+	float *p = device<float>(2), *pinned, x;
+
+	setenv("VQA_EMU_LATE", "1", 1);
+	cudaMemset(p, 0, 8);
+	cudaMallocHost(&pinned, 8);
+	pinned[0] = 3;
+	pinned[1] = 4;
+	cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking);
+	cudaStreamCreateWithFlags(&other, cudaStreamNonBlocking);
+	cudaEventCreate(&event);
+	cudaDeviceSynchronize();
+	take_on(stream, p, p + 1);
+	cudaMemcpyAsync(p + 1, pinned + 1, 4, cudaMemcpyHostToDevice, stream);
+	fetch(&x, p + 1, 1);
+	/* Kernels before it: the copy has not begun. */
+	if (x != 0)
+		return;
+	cudaStreamSynchronize(stream);
+	fetch(&x, p + 1, 1);
+	if (x != 4)
+		return;
+	take_on(stream, p, p + 1);
+	cudaMemcpyAsync(p + 1, pinned, 4, cudaMemcpyHostToDevice, other);
+	cudaStreamSynchronize(stream);
+	fetch(&x, p, 1);
+	/* Not before its turn: the kernel may have read what the copy overwrites. */
+	if (!isnan(x) || !isnan(seen(stream, p + 1)))
+		return;
+	cudaEventRecord(event, other);
+	cudaStreamWaitEvent(stream, event, 0);
+	if (seen(stream, p + 1) != 3)
+		return;
+	fprintf(stderr, "as it should be\n");
+	_exit(1);
+}
+
+/* The default stream waits for those that did not ask to be left alone, and they for it. */
+static void
+late_default_stream(void)
+{
+	cudaStream_t stream;
+	float *p = device<float>(3), x;
+
+	setenv("VQA_EMU_LATE", "1", 1);
+	cudaStreamCreate(&stream);
+	cudaMemsetAsync(p, 0, 12, stream);
+	take_on(NULL, p + 1, p);
+	take_on(stream, p + 2, p + 1);
+	cudaStreamSynchronize(stream);
+	x = 1;
+	cudaMemcpy(&x, p + 2, 4, cudaMemcpyDeviceToHost);
+	if (x == 0) {
+		fprintf(stderr, "as it should be\n");
+		_exit(1);
+	}
+}
+
 static void
 test_late(void **)
 {
 	dies(late_copies, "so far\nemu: cudaMemcpyAsync: the source 0x");
 	dies(late_work, "as it should be");
+	dies(late_kernels, "as it should be");
+	dies(late_default_stream, "as it should be");
 }
 
 /* The child makes memory, the parent maps it and writes, the child sees that and ends; the memory stays. */

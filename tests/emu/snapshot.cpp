@@ -32,7 +32,7 @@ emu_reached(const struct emu_call *call)
 {
 	std::vector<struct emu_memory *> reached;
 
-	follow(&reached, call->args, call->args_size);
+	follow(&reached, call->args.get(), call->args_size);
 	for (size_t i = 0; i < reached.size(); i++)
 		follow(&reached, reached[i]->base, reached[i]->size);
 	return reached;

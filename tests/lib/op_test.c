@@ -775,6 +775,62 @@ test_optimizer(void **state)
 	}
 }
 
+/* --- copies: what is sent beside the operations, results that take turns */
+
+enum { SENT = 3 << 19, ROUNDS = 5 }; /* 6 MB each: more than goes at a time */
+
+/* In pieces that go on where the one before ended, and something else between them. */
+static void
+send_in_pieces(float *to, const float *x, float *apart, int round)
+{
+	const float mark = (float)round;
+	const size_t first = 7, last = SENT - 5;
+
+	op->send(to, x, first * sizeof *x);
+	op->send(to + first, x + first, 0);
+	op->send(to + first, x + first, (last - first) * sizeof *x);
+	op->put(apart, &mark, sizeof mark);
+	op->send(to + last, x + last, (SENT - last) * sizeof *x);
+	op->arrive();
+}
+
+/* Each round begins before the result of the one before is waited for. */
+static void
+test_copies(void **state)
+{
+	float *x[ROUNDS], *in[2], *out = op->alloc(SENT * sizeof *out), *apart = op->alloc(sizeof *apart), mark;
+	const float *got;
+	struct err err;
+
+	(void)state;
+	assert_non_null(out);
+	assert_non_null(apart);
+	for (int i = 0; i < 2; i++) {
+		in[i] = op->alloc(SENT * sizeof *in[i]);
+		assert_non_null(in[i]);
+	}
+	for (int round = 0; round < ROUNDS; round++) {
+		x[round] = values(SENT, (uint32_t)round);
+		send_in_pieces(in[round % 2], x[round], apart, round);
+		op->copy(out, in[round % 2], SENT * sizeof *out);
+		op->fetch(round % TURNS, out, SENT * sizeof *out);
+		op->zero(out, SENT * sizeof *out);
+		if (!round)
+			continue;
+		got = op->fetched((round - 1) % TURNS, &err);
+		assert_non_null(got);
+		assert_memory_equal(got, x[round - 1], SENT * sizeof *got);
+	}
+	got = op->fetched((ROUNDS - 1) % TURNS, &err);
+	assert_non_null(got);
+	assert_memory_equal(got, x[ROUNDS - 1], SENT * sizeof *got);
+	op->get(&mark, apart, sizeof mark);
+	assert_true(mark == ROUNDS - 1);
+	for (int round = 0; round < ROUNDS; round++)
+		free(x[round]);
+	op->free(in[0]), op->free(in[1]), op->free(out), op->free(apart);
+}
+
 /* Known answers of Random123 (kat_vectors, philox4x32 with 10 rounds). */
 static void
 test_philox(void **state)
@@ -802,6 +858,7 @@ main(void)
 		cmocka_unit_test(test_gather),        cmocka_unit_test(test_optimizer),
 		cmocka_unit_test(test_packed),        cmocka_unit_test(test_bf16),
 		cmocka_unit_test(test_tf32),          cmocka_unit_test(test_no_tf32),
+		cmocka_unit_test(test_copies),
 	};
 
 	return cmocka_run_group_tests(tests, load, NULL);

@@ -52,6 +52,9 @@ void *cpu_alloc(size_t bytes);
 void cpu_free(void *);
 void cpu_copy(void *dst, const void *src, size_t bytes);
 void cpu_zero(void *dst, size_t bytes);
+void cpu_arrive(void);
+void cpu_fetch(int turn, const void *src, size_t bytes);
+const void *cpu_fetched(int turn, struct err *err);
 int cpu_sync(struct err *err);
 
 /* Keep the first fault for sync(). */

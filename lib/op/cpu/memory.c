@@ -75,6 +75,30 @@ cpu_kept(struct kept *kept, size_t bytes)
 	return kept->at;
 }
 
+/* --- Copies are done when their call returns. */
+
+static struct kept results[TURNS];
+
+void
+cpu_arrive(void)
+{
+}
+
+void
+cpu_fetch(int turn, const void *src, size_t bytes)
+{
+	void *at = cpu_kept(&results[turn], bytes);
+
+	if (at)
+		cpu_copy(at, src, bytes);
+}
+
+const void *
+cpu_fetched(int turn, struct err *err)
+{
+	return cpu_sync(err) ? NULL : results[turn].at;
+}
+
 float *
 cpu_scratch(size_t n)
 {

@@ -1,8 +1,9 @@
 /*
  * The functions of the CUDA backend, and what its files know of the device. What only kernels need is in kernel.h.
  *
- * One stream carries everything, in the order in which it was asked for. What waits for the device: get, sumsq, sync, the making of
- * memory, and what is sent from the host while it still reads what was sent before. A call that fails leaves the first fault for sync().
+ * One stream carries everything but send(), in the order in which it was asked for; send() has a stream of its own, and arrive() makes the
+ * first wait for it. What waits for the device: get, fetched, sumsq, sync, the making of memory, and what comes from the host while the
+ * device still reads what came before. A call that fails leaves the first fault for sync() and fetched().
  */
 #ifndef VQA_OP_CUDA_CUDA_H
 #define VQA_OP_CUDA_CUDA_H
@@ -43,6 +44,10 @@ void *cuda_alloc(size_t bytes);
 void cuda_free(void *);
 void cuda_put(void *dst, const void *host, size_t bytes);
 void cuda_get(void *host, const void *src, size_t bytes);
+void cuda_send(void *dst, const void *host, size_t bytes);
+void cuda_arrive(void);
+void cuda_fetch(int turn, const void *src, size_t bytes);
+const void *cuda_fetched(int turn, struct err *err);
 void cuda_copy(void *dst, const void *src, size_t bytes);
 void cuda_zero(void *dst, size_t bytes);
 int cuda_lend(const void *memory, struct loan *loan, struct err *err);

@@ -14,7 +14,7 @@
 #include "op/cuda/cuda.h"
 #include "sys/half.h"
 
-/* One for all launches, copies and library calls. */
+/* One for all launches, library calls and copies, but those of cuda_send(). */
 extern cudaStream_t cuda_stream;
 
 /* What the device said of itself when it was opened. */

@@ -1,5 +1,5 @@
 /*
- * The device, its one stream, memory there, and what went wrong.
+ * The device, its streams, memory there, and what went wrong.
  */
 #include <stdio.h>
 
@@ -26,16 +26,29 @@ cuda_check(cudaError_t status, const char *what)
 	return -1;
 }
 
-int
-cuda_sync(struct err *err)
+/* -1 and the first fault since it was told last, if there was one. */
+static int
+tell(struct err *err)
 {
-	if (!cuda_ranks_wait())
-		cuda_check(cudaStreamSynchronize(cuda_stream), "cudaStreamSynchronize");
 	if (!fault[0])
 		return 0;
 	err_set(err, "cuda backend: %s", fault);
 	fault[0] = '\0';
 	return -1;
+}
+
+int
+cuda_sync(struct err *err)
+{
+	if (!cuda_ranks_wait())
+		cuda_check(cudaStreamSynchronize(cuda_stream), "cudaStreamSynchronize");
+	return tell(err);
+}
+
+static int
+make_event(cudaEvent_t *event)
+{
+	return cuda_check(cudaEventCreateWithFlags(event, cudaEventDisableTiming), "cudaEventCreateWithFlags");
 }
 
 /* --- From the host: page-locked memory that is filled while the device reads its twin. */
@@ -46,17 +59,23 @@ static struct {
 	char *at[2];
 	cudaEvent_t sent[2];
 	int next;
+	/* The one that is filled: n bytes, which go to dst. */
+	char *dst;
+	size_t n;
 } stages;
+
+/* Of what is sent beside the operations. */
+static cudaStream_t sending;
+static cudaEvent_t arrived;
 
 static int
 open_stages(void)
 {
 	for (int i = 0; i < 2; i++)
 		if (cuda_check(cudaMallocHost((void **)&stages.at[i], STAGE), "cudaMallocHost") ||
-		    cuda_check(cudaEventCreateWithFlags(&stages.sent[i], cudaEventDisableTiming),
-		               "cudaEventCreateWithFlags"))
+		    make_event(&stages.sent[i]))
 			return -1;
-	return 0;
+	return make_event(&arrived);
 }
 
 /* What there is of them. */
@@ -71,23 +90,67 @@ close_stages(void)
 		stages.sent[i] = NULL;
 		stages.at[i] = NULL;
 	}
+	if (arrived)
+		cudaEventDestroy(arrived);
+	arrived = NULL;
+}
+
+/* The stage that is filled goes, and the other one is next. */
+static void
+depart(cudaStream_t stream)
+{
+	const int i = stages.next;
+
+	if (!stages.n)
+		return;
+	cuda_check(cudaMemcpyAsync(stages.dst, stages.at[i], stages.n, cudaMemcpyHostToDevice, stream),
+	           "cudaMemcpyAsync");
+	cuda_check(cudaEventRecord(stages.sent[i], stream), "cudaEventRecord");
+	stages.n = 0;
+	stages.next = !i;
+}
+
+/* What goes on where the stage at hand ends goes with it, in one copy. */
+static void
+load(void *dst, const void *host, size_t bytes, cudaStream_t stream)
+{
+	for (size_t from = 0, n; from < bytes; from += n) {
+		char *to = (char *)dst + from;
+
+		if (stages.n == STAGE || to != stages.dst + stages.n)
+			depart(stream);
+		if (!stages.n) {
+			cuda_check(cudaEventSynchronize(stages.sent[stages.next]), "cudaEventSynchronize");
+			stages.dst = to;
+		}
+		n = bytes - from < STAGE - stages.n ? bytes - from : STAGE - stages.n;
+		memcpy(stages.at[stages.next] + stages.n, (const char *)host + from, n);
+		stages.n += n;
+	}
 }
 
 void
 cuda_put(void *dst, const void *host, size_t bytes)
 {
-	for (size_t from = 0; from < bytes; from += STAGE) {
-		const size_t n = bytes - from < STAGE ? bytes - from : STAGE;
-		const int i = stages.next;
-
-		cuda_check(cudaEventSynchronize(stages.sent[i]), "cudaEventSynchronize");
-		memcpy(stages.at[i], (const char *)host + from, n);
-		cuda_check(cudaMemcpyAsync((char *)dst + from, stages.at[i], n, cudaMemcpyHostToDevice, cuda_stream),
-		           "cudaMemcpyAsync");
-		cuda_check(cudaEventRecord(stages.sent[i], cuda_stream), "cudaEventRecord");
-		stages.next = !i;
-	}
+	load(dst, host, bytes, cuda_stream);
+	depart(cuda_stream);
 }
+
+void
+cuda_send(void *dst, const void *host, size_t bytes)
+{
+	load(dst, host, bytes, sending);
+}
+
+void
+cuda_arrive(void)
+{
+	depart(sending);
+	cuda_check(cudaEventRecord(arrived, sending), "cudaEventRecord");
+	cuda_check(cudaStreamWaitEvent(cuda_stream, arrived, 0), "cudaStreamWaitEvent");
+}
+
+/* --- To the host. */
 
 void
 cuda_get(void *host, const void *src, size_t bytes)
@@ -95,6 +158,62 @@ cuda_get(void *host, const void *src, size_t bytes)
 	if (bytes)
 		cuda_check(cudaMemcpyAsync(host, src, bytes, cudaMemcpyDeviceToHost, cuda_stream), "cudaMemcpyAsync");
 	cuda_check(cudaStreamSynchronize(cuda_stream), "cudaStreamSynchronize");
+}
+
+static struct {
+	void *at; /* page-locked */
+	size_t room;
+	cudaEvent_t there;
+} results[TURNS];
+
+static int
+open_results(void)
+{
+	for (int turn = 0; turn < TURNS; turn++)
+		if (make_event(&results[turn].there))
+			return -1;
+	return 0;
+}
+
+static void
+close_results(void)
+{
+	for (int turn = 0; turn < TURNS; turn++) {
+		if (results[turn].there)
+			cudaEventDestroy(results[turn].there);
+		results[turn].there = NULL;
+	}
+}
+
+static int
+grow_result(int turn, size_t bytes)
+{
+	if (bytes <= results[turn].room)
+		return 0;
+	cudaFreeHost(results[turn].at);
+	results[turn].at = NULL;
+	results[turn].room = 0;
+	if (cuda_check(cudaMallocHost(&results[turn].at, bytes), "cudaMallocHost"))
+		return -1;
+	results[turn].room = bytes;
+	return 0;
+}
+
+void
+cuda_fetch(int turn, const void *src, size_t bytes)
+{
+	if (grow_result(turn, bytes))
+		return;
+	cuda_check(cudaMemcpyAsync(results[turn].at, src, bytes, cudaMemcpyDeviceToHost, cuda_stream),
+	           "cudaMemcpyAsync");
+	cuda_check(cudaEventRecord(results[turn].there, cuda_stream), "cudaEventRecord");
+}
+
+const void *
+cuda_fetched(int turn, struct err *err)
+{
+	cuda_check(cudaEventSynchronize(results[turn].there), "cudaEventSynchronize");
+	return tell(err) ? NULL : results[turn].at;
 }
 
 /* --- On the device. */
@@ -201,8 +320,7 @@ mirror_of(const int *host)
 static int
 grow_mirror(struct mirror *m, size_t n)
 {
-	if (!m->done &&
-	    cuda_check(cudaEventCreateWithFlags(&m->done, cudaEventDisableTiming), "cudaEventCreateWithFlags"))
+	if (!m->done && make_event(&m->done))
 		return -1;
 	if (n <= m->room)
 		return 0;
@@ -283,14 +401,26 @@ ask(int *out, enum cudaDeviceAttr what, int device)
 }
 
 static int
+make_stream(cudaStream_t *stream)
+{
+	return cuda_check(cudaStreamCreateWithFlags(stream, cudaStreamNonBlocking), "cudaStreamCreateWithFlags");
+}
+
+static void
+end_stream(cudaStream_t *stream)
+{
+	if (*stream)
+		cudaStreamDestroy(*stream);
+	*stream = NULL;
+}
+
+static int
 open_device(int device)
 {
 	return cuda_check(cudaSetDevice(device), "cudaSetDevice") ||
 	                       ask(&cuda_device.shared_most, cudaDevAttrMaxSharedMemoryPerBlockOptin, device) ||
 	                       ask(&cuda_device.major, cudaDevAttrComputeCapabilityMajor, device) ||
-	                       cuda_check(cudaStreamCreateWithFlags(&cuda_stream, cudaStreamNonBlocking),
-	                                  "cudaStreamCreateWithFlags") ||
-	                       open_stages()
+	                       make_stream(&cuda_stream) || make_stream(&sending) || open_stages() || open_results()
 	               ? -1
 	               : 0;
 }
@@ -299,10 +429,10 @@ open_device(int device)
 static void
 close_device(void)
 {
+	close_results();
 	close_stages();
-	if (cuda_stream)
-		cudaStreamDestroy(cuda_stream);
-	cuda_stream = NULL;
+	end_stream(&sending);
+	end_stream(&cuda_stream);
 }
 
 int
