@@ -220,13 +220,13 @@ train() {
 		vqa-step -o "$2" --lr 0.01 --schedule constant --lookahead 3,0.5 >log
 }
 
-# Dropout and LayerDrop on: were a mask another, the losses would differ in the first digits.
 # A launch that is refused is told of there.
 @test "every kernel starts in one place" {
 	[ "$(grep -rohE 'cu(da)?Launch\w*' "$ROOT/lib/op/cuda")" = cudaLaunchKernel ]
 	! grep -rn '<<<' "$ROOT/lib/op/cuda"
 }
 
+# Dropout and LayerDrop on: were a mask another, the losses would differ in the first digits.
 @test "training as the processor's, and from one device to the other" {
 	jq -n '[range(13) | "a\(.)"]' >names.json
 	/usr/bin/python3 "$ROOT/tests/synthetic.py" --names --answers 13 --questions 40 >long

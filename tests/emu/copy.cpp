@@ -52,8 +52,6 @@ copy(const char *call, void *dst, size_t dpitch, const void *src, size_t spitch,
 	check(call, "source", src, ssize, kind == cudaMemcpyDeviceToHost || kind == cudaMemcpyDeviceToDevice, kind);
 	if ((const char *)src < (char *)dst + dsize && (char *)dst < (const char *)src + ssize)
 		emu_die("%s: source %p and destination %p overlap", call, src, dst);
-	struct emu_device_open open(dst, src);
-
 	for (size_t row = 0; row < height; row++)
 		emu_late_copy((char *)dst + row * dpitch, (const char *)src + row * spitch, width,
 		              stream ? *stream : NULL);

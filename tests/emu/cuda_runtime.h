@@ -7,8 +7,8 @@
  *
  * The environment: VQA_EMU_ORDERS=1|2|3|4, the orders in which each launch is run and compared (launch.cpp);
  * VQA_EMU_CLOSED=1, device memory that the host cannot touch (memory.cpp); VQA_EMU_DEVICES=N, as many devices, all
- * alike, 1 by default (a process uses one of them); VQA_EMU_LATE=1, work that is done when the host waits for it, and streams that are
- * busy when they are first asked (late.cpp); VQA_EMU_MEMORY=BYTES, the device's memory.
+ * alike, 1 by default (a process uses one of them); VQA_EMU_LATE=1, work that is done when the host waits for it, and
+ * streams that are busy when they are first asked (late.cpp); VQA_EMU_MEMORY=BYTES, the device's memory.
  */
 #ifndef EMU_CUDA_RUNTIME_H
 #define EMU_CUDA_RUNTIME_H

@@ -101,7 +101,6 @@ struct emu_memory {
 	size_t map_size;
 	int fd; /* the file that backs EMU_DEVICE, and where in it */
 	long offset;
-	int open;   /* how many emu_device_open let it be touched */
 	int opened; /* EMU_OPENED: times, by which handle */
 	cudaIpcMemHandle_t handle;
 };
@@ -124,7 +123,7 @@ struct emu_device_open {
 	emu_device_open(void);
 	emu_device_open(const void *p, const void *q);
 	~emu_device_open(void);
-	std::vector<struct emu_memory *> opened;
+	std::vector<const struct emu_memory *> opened;
 };
 
 /* snapshot.cpp: the memory that a launch can reach; its bytes kept, put back, compared: a difference is a race, and ends the process. */
@@ -134,8 +133,8 @@ void emu_restore(const std::vector<char> &from, const std::vector<struct emu_mem
 void emu_compare(const std::vector<char> &with, const std::vector<struct emu_memory *> &memories, const char *order);
 
 /*
- * late.cpp: what a stream is asked for: work, a copy, to wait for other's work up to a number, or for what never ends; the host waits
- * for a stream's work up to a number, or for everything, or only asks whether there is any. Numbers grow with each work.
+ * late.cpp: what a stream is asked for: work, a copy, to wait for other's work up to a number, or for what never ends; the host waits for
+ * a stream's work up to a number, or for everything, or only asks whether there is any. Numbers grow with each work.
  */
 void emu_late_do(cudaStream_t stream, std::function<void()> work);
 void emu_late_copy(void *dst, const void *src, size_t size, cudaStream_t stream);

@@ -5,8 +5,8 @@
  * What a copy overwrites is lost before: pinned memory at once, and where a copy comes from the host, and nothing but such copies is
  * before it in its stream, device memory, too. NaN bytes lie there until the copy is done. Its pinned source must be unchanged then, or the
  * process ends. A copy to pageable memory is waited for, as by CUDA itself. What a kernel or a copy reads in pinned memory is what
- * the host would read. Who only asks whether a stream or an event has come to its end is told once that it has not, of any work; when he
- * asks again, it has.
+ * the host would read. Who only asks whether a stream or an event has come to its end is told once that it has not; when he asks again,
+ * it has.
  *
  * With or without it: work that never ends can only be asked about; who waits for it ends the process.
  */
@@ -58,31 +58,31 @@ named(cudaStream_t stream)
 }
 
 static void
-queue(cudaStream_t stream, std::function<void()> work, bool begun, bool never = false)
+queue(cudaStream_t stream, struct late l)
 {
-	pending()[named(stream)].push_back({ ++last, std::move(work), begun, never, false });
+	l.number = ++last;
+	pending()[named(stream)].push_back(std::move(l));
 }
 
 void
 emu_late_do(cudaStream_t stream, std::function<void()> work)
 {
 	if (is_late())
-		queue(stream, std::move(work), false);
+		queue(stream, { .work = std::move(work) });
 	else
 		work();
+}
+
+void
+emu_late_never(cudaStream_t stream, const char *why)
+{
+	queue(stream, { .work = [=] { emu_die("work is waited for that never ends: %s", why); }, .never = true });
 }
 
 void
 emu_late_wait(cudaStream_t stream, cudaStream_t other, uint64_t number)
 {
 	emu_late_do(stream, [=] { emu_late_finish(other, number); });
-}
-
-void
-emu_late_never(cudaStream_t stream, const char *why)
-{
-	queue(
-		stream, [=] { emu_die("work is waited for that never ends: %s", why); }, false, true);
 }
 
 /* --- Copies. */
@@ -117,25 +117,41 @@ begins_at_once(cudaStream_t stream)
 }
 
 static void
+lose(void *dst, size_t size)
+{
+	struct emu_device_open open(dst, NULL);
+
+	memset(dst, 0xff, size);
+}
+
+static void
+copy(void *dst, const void *src, size_t size)
+{
+	struct emu_device_open open(dst, src);
+
+	memcpy(dst, src, size);
+}
+
+/* bytes: what was at src when it was asked for. */
+static void
+deliver(void *dst, const void *src, const std::vector<char> &bytes)
+{
+	if (is_pinned(src) && memcmp(src, bytes.data(), bytes.size()))
+		emu_die("cudaMemcpyAsync: the source %p of %zu bytes, pinned, has changed before its stream was waited "
+		        "for",
+		        src, bytes.size());
+	copy(dst, bytes.data(), bytes.size());
+}
+
+static void
 late_from_host(void *dst, const void *src, size_t size, cudaStream_t stream)
 {
 	const std::vector<char> bytes((const char *)src, (const char *)src + size);
-	const bool pinned = is_pinned(src), begun = begins_at_once(stream);
+	const bool begun = begins_at_once(stream);
 
 	if (begun)
-		memset(dst, 0xff, size);
-	queue(
-		stream,
-		[=] {
-			struct emu_device_open open;
-
-			if (pinned && memcmp(src, bytes.data(), size))
-				emu_die("cudaMemcpyAsync: the source %p of %zu bytes, pinned, has changed before its "
-			                "stream was waited for",
-			                src, size);
-			memcpy(dst, bytes.data(), size);
-		},
-		begun);
+		lose(dst, size);
+	queue(stream, { .work = [=] { deliver(dst, src, bytes); }, .begun = begun });
 }
 
 void
@@ -145,13 +161,9 @@ emu_late_copy(void *dst, const void *src, size_t size, cudaStream_t stream)
 		late_from_host(dst, src, size, stream);
 		return;
 	}
-	emu_late_do(stream, [=] {
-		struct emu_device_open open;
-
-		memcpy(dst, src, size);
-	});
+	emu_late_do(stream, [=] { copy(dst, src, size); });
 	if (is_pinned(dst) && is_late())
-		memset(dst, 0xff, size);
+		lose(dst, size);
 	else if (!is_device(dst))
 		emu_late_finish(stream, last);
 }
@@ -196,29 +208,20 @@ emu_late_finish(cudaStream_t stream, uint64_t number)
 		run_blocking(number);
 }
 
-/* --- Who asks. */
-
-static bool
-ask(std::list<struct late> *works, uint64_t number)
-{
-	bool busy = false;
-
-	for (struct late &l : *works)
-		if (l.number <= number) {
-			busy = busy || !l.asked || l.never;
-			l.asked = true;
-		}
-	return busy;
-}
-
 bool
 emu_late_busy(cudaStream_t stream, uint64_t number)
 {
-	bool busy = ask(&pending()[named(stream)], number);
+	bool busy = false;
 
-	for (auto &[other, works] : pending())
-		if (!named(stream) && other && !works.empty() && emu_stream_blocks(other))
-			busy = ask(&works, number) || busy;
+	for (auto &[other, works] : pending()) {
+		if (other != named(stream) && (named(stream) || works.empty() || !emu_stream_blocks(other)))
+			continue;
+		for (struct late &l : works)
+			if (l.number <= number) {
+				busy = busy || !l.asked || l.never;
+				l.asked = true;
+			}
+	}
 	return busy;
 }
 

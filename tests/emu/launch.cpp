@@ -181,7 +181,7 @@ check(const struct emu_call *call)
 }
 
 static void
-run_in_orders(const struct emu_call *call)
+run_launch(const struct emu_call *call)
 {
 	int tries = orders();
 	struct emu_device_open open;
@@ -210,6 +210,6 @@ emu_launch(const struct emu_call *call, cudaStream_t stream)
 	status = check(call);
 	if (status)
 		return emu_refuse((const void *)call->kernel, status);
-	emu_late_do(stream, [call = *call] { run_in_orders(&call); });
+	emu_late_do(stream, [call = *call] { run_launch(&call); });
 	return cudaSuccess;
 }

@@ -70,35 +70,29 @@ protect(const struct emu_memory *m, int open)
 		emu_die("device memory cannot be %s", open ? "opened" : "closed");
 }
 
-/* One may live within another: who opened it closes it. */
-static void
-open_one(struct emu_memory *m, std::vector<struct emu_memory *> *opened)
-{
-	if (!m->open++)
-		protect(m, 1);
-	opened->push_back(m);
-}
-
 emu_device_open::emu_device_open(void)
 {
 	if (closed_to_host())
-		for (auto &[base, m] : emu_memories())
-			open_one(&m, &opened);
+		for (auto &[base, m] : emu_memories()) {
+			protect(&m, 1);
+			opened.push_back(&m);
+		}
 }
 
 emu_device_open::emu_device_open(const void *p, const void *q)
 {
 	if (closed_to_host())
-		for (struct emu_memory *m : { emu_memory_find(p), emu_memory_find(q) })
-			if (m)
-				open_one(m, &opened);
+		for (const struct emu_memory *m : { emu_memory_find(p), emu_memory_find(q) })
+			if (m) {
+				protect(m, 1);
+				opened.push_back(m);
+			}
 }
 
 emu_device_open::~emu_device_open(void)
 {
-	for (struct emu_memory *m : opened)
-		if (!--m->open)
-			protect(m, 0);
+	for (const struct emu_memory *m : opened)
+		protect(m, 0);
 }
 
 /* A child of fork() must not share its parent's. */

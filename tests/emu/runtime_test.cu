@@ -631,8 +631,7 @@ late_kernels(void)
 	cudaStreamWaitEvent(stream, event, 0);
 	if (seen(stream, p + 1) != 3)
 		return;
-	fprintf(stderr, "as it should be\n");
-	_exit(1);
+	survive();
 }
 
 /* The default stream waits for those that did not ask to be left alone, and they for it. */
@@ -650,10 +649,8 @@ late_default_stream(void)
 	cudaStreamSynchronize(stream);
 	x = 1;
 	cudaMemcpy(&x, p + 2, 4, cudaMemcpyDeviceToHost);
-	if (x == 0) {
-		fprintf(stderr, "as it should be\n");
-		_exit(1);
-	}
+	if (x == 0)
+		survive();
 }
 
 static void

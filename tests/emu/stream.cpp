@@ -1,6 +1,7 @@
 /*
- * Streams and events. All work is done when its call returns, or when it is waited for (late.cpp); what is kept is which handles live,
- * and where and when an event was recorded. An event of another process is one like any other.
+ * Streams and events. All work is done when its call returns, so nothing is ever waited for but what late.cpp puts
+ * off; what is kept is which handles live, and where and when an event was recorded. An event of another process is
+ * one like any other.
  */
 #include <time.h>
 
