@@ -1,7 +1,6 @@
 /*
  * vqa-forward: questions with their images to answers; with -t, to the tape and logits of training.
  */
-#include <math.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -159,21 +158,25 @@ end(struct work *w, const struct collected *c, struct err *err)
 
 /*
  * A batch that is there begins before the one before it is waited for, whose answers are written while it is computed. One that is not there
- * is not waited for: who asks and waits has his answer at once. With -a a batch at a time, since its matrices are one batch's.
+ * is not waited for: who asks as many as a batch and waits has his answers at once. With -a a batch at a time, since its matrices are one batch's.
  */
 static void
 answer(struct rec_in *in, struct checkpoint *ckpt, const struct op *op)
 {
 	struct work w = { 0 };
 	struct collected *now, *before = NULL;
-	struct err err;
-	int got, ahead;
+	struct err err, other;
+	int got, ahead, bad;
 
 	prepare(&w, ckpt, op);
 	begin_stream(&w, in, ckpt);
 	ahead = w.model.turns > 1 && !attention;
 	while ((got = collector_next(&w.collector, &now, &err)) > 0) {
-		if (begin(&w, now, &err) || (before && end(&w, before, &err)))
+		bad = begin(&w, now, &err);
+		/* It is answered whatever becomes of the next. */
+		if (before && end(&w, before, bad ? &other : &err))
+			bad = 1;
+		if (bad)
 			die(&err);
 		before = ahead && collector_ready(&w.collector) ? now : NULL;
 		if (!before && end(&w, now, &err))

@@ -220,6 +220,15 @@ train() {
 		vqa-step -o "$2" --lr 0.01 --schedule constant --lookahead 3,0.5 >log
 }
 
+@test "what is begun is answered, though the next batch cannot begin" {
+	echo '[[], [], [], [], [], []]' >two
+	for device in cpu cuda; do
+		fails_with 1 'vqa-forward: step 3: draws of 2 steps were recorded' vqa-forward -D $device -b 1 --draws two tiny <stream
+		vqa-forward -D $device -b 1 --draws two tiny <stream 2>said >$device || true
+		[ "$(vqa-dump <$device 2>>said | jq -r 'select(.type == "answer").id' | wc -l)" = 2 ]
+	done
+}
+
 # A launch that is refused is told of there.
 @test "every kernel starts in one place" {
 	[ "$(grep -rohE 'cu(da)?Launch\w*' "$ROOT/lib/op/cuda")" = cudaLaunchKernel ]

@@ -354,19 +354,3 @@ collector_done(struct collector *c)
 	pthread_cond_broadcast(&c->changed);
 	pthread_mutex_unlock(&c->lock);
 }
-
-void
-collector_close(struct collector *c)
-{
-	pthread_join(c->thread, NULL);
-	for (int i = 0; i < c->slots_n; i++) {
-		batch_release(&c->slots[i].batch);
-		free(c->slots[i].ids);
-		free(c->slots[i].asked);
-		free(c->slots[i].text);
-		free(c->slots[i].targets);
-	}
-	free(c->image);
-	free(c->features);
-	free(c->boxes);
-}

@@ -34,7 +34,7 @@ struct collected {
 	size_t targets_n, targets_room;
 };
 
-enum { SLOTS_MOST = 3 };
+enum { SLOTS_MOST = 1 + TURNS };
 
 struct collector {
 	struct rec_in *in;
@@ -78,7 +78,5 @@ int collector_next(struct collector *c, struct collected **out, struct err *err)
 int collector_ready(struct collector *c);
 /* The caller has done with the oldest batch that he has. */
 void collector_done(struct collector *c);
-/* After collector_next() returned 0 or -1. */
-void collector_close(struct collector *c);
 
 #endif

@@ -90,7 +90,7 @@ size_t model_tape_bytes(const struct model *model);
 void model_place(struct model *model, void *base);
 
 /*
- * Forward in three parts: a batch is sent, begun and ended. As many batches as there are turns may be under way, so that, where there are two,
+ * Forward in three parts: a batch is sent, begun and ended, and each begun before the next is sent, with the same pass. As many batches as there are turns may be under way, so that, where there are two,
  * the inputs of one are sent while another is computed. Where there is one, they go when the batch begins.
  */
 void model_send(struct model *model, const struct batch *batch, const struct pass *pass);

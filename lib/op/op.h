@@ -318,12 +318,12 @@ struct meeting {
 	uint8_t id[128];
 };
 
-enum { TURNS = 2 }; /* of results on their way to the host */
+enum { TURNS = 2 }; /* of batches: of results on their way to the host, of inputs on a device */
 
 struct op {
 	size_t size;      /* of this table: another's is of another build */
 	const char *name; /* "cpu", "cuda" */
-	/* What its maker calls the device that was opened, "NVIDIA H200"; "" if it does not tell. NULL where backend memory is the host's. */
+	/* What its maker calls the device that was opened, "NVIDIA H200"; "unknown" if it does not tell. NULL where backend memory is the host's. */
 	const char *(*device_name)(void);
 
 	void *(*alloc)(size_t bytes); /* 64-byte aligned or more; NULL when there is none left */
@@ -364,7 +364,7 @@ struct op {
 	struct packed *(*pack)(const struct pack *);
 	void (*pack_free)(struct packed *);
 	int (*has)(enum precision); /* whether linear() can */
-	/* Wait for all that was asked for; -1 and the first fault if one happened since the last sync. */
+	/* Wait for all that was asked for; -1 and the first fault if one happened since it was told last. */
 	int (*sync)(struct err *err);
 
 	void (*embedding)(const struct embedding *);
