@@ -25,7 +25,10 @@ optimizer_open(struct optimizer *o, const struct optimizer_settings *set, const 
 	o->slow = calloc(n, sizeof *o->slow);
 	o->counts = calloc(n, sizeof *o->counts);
 	o->sums = calloc(n, sizeof *o->sums);
-	if (o->m && o->v && o->slow && o->counts && o->sums)
+	o->lamb = calloc(n, sizeof *o->lamb);
+	o->adamw = calloc(n, sizeof *o->adamw);
+	o->ahead = calloc(n, sizeof *o->ahead);
+	if (o->m && o->v && o->slow && o->counts && o->sums && o->lamb && o->adamw && o->ahead)
 		return 0;
 	optimizer_close(o);
 	return err_set(err, "out of memory for the optimizer");
@@ -44,9 +47,15 @@ optimizer_close(struct optimizer *o)
 	}
 	free(o->counts);
 	free(o->sums);
+	free(o->lamb);
+	free(o->adamw);
+	free(o->ahead);
 	o->m = o->v = o->slow = NULL;
 	o->counts = NULL;
 	o->sums = NULL;
+	o->lamb = NULL;
+	o->adamw = NULL;
+	o->ahead = NULL;
 }
 
 int
@@ -100,54 +109,126 @@ optimizer_norm(const struct optimizer *o, float *const *gradients, const uint8_t
 	return sqrt(sum);
 }
 
-static void
-update(struct optimizer *o, int i, float *weight, const float *gradient, int64_t step, double scale, double rate)
-{
-	const struct optimizer_settings *set = &o->set;
-	size_t n = o->params->list[i].n;
+/* What one step is about. */
+struct step {
+	float **weights;
+	bf16 *const *twins;
+	float *const *gradients;
+	const uint8_t *flags;
+	int64_t number;
+	double scale, rate;
+	int sync; /* of Lookahead */
+};
 
-	if (set->kind == OPTIMIZER_LAMB)
-		o->op->lamb(&(struct lamb){ .param = weight,
-		                            .m = o->m[i],
-		                            .v = o->v[i],
-		                            .grad = gradient,
-		                            .n = n,
-		                            .scale = scale,
-		                            .lr = rate,
-		                            .beta1 = BETA1,
-		                            .beta2 = BETA2,
-		                            .eps = LAMB_EPS,
-		                            .weight_decay = set->weight_decay,
-		                            .min_trust = LAMB_MIN_TRUST });
+/* Parameter i's, with its twin if that is not for another to write. */
+static struct lamb
+lamb_of(const struct optimizer *o, const struct step *s, int i, bf16 *twin)
+{
+	return (struct lamb){ .param = s->weights[i],
+		              .m = o->m[i],
+		              .v = o->v[i],
+		              .twin = twin,
+		              .grad = s->flags[i] == GRADIENT_SET ? s->gradients[i] : NULL,
+		              .n = o->params->list[i].n,
+		              .scale = s->scale,
+		              .lr = s->rate,
+		              .beta1 = BETA1,
+		              .beta2 = BETA2,
+		              .eps = LAMB_EPS,
+		              .weight_decay = o->set.weight_decay,
+		              .min_trust = LAMB_MIN_TRUST };
+}
+
+static struct adamw
+adamw_of(const struct optimizer *o, const struct step *s, int i, bf16 *twin)
+{
+	return (struct adamw){ .param = s->weights[i],
+		               .m = o->m[i],
+		               .v = o->v[i],
+		               .twin = twin,
+		               .grad = s->flags[i] == GRADIENT_SET ? s->gradients[i] : NULL,
+		               .n = o->params->list[i].n,
+		               .scale = s->scale,
+		               .lr = s->rate,
+		               .beta1 = BETA1,
+		               .beta2 = BETA2,
+		               .eps = ADAMW_EPS,
+		               .weight_decay = o->set.weight_decay,
+		               .t = s->number };
+}
+
+static struct lookahead
+lookahead_of(const struct optimizer *o, const struct step *s, int i, bf16 *twin)
+{
+	return (struct lookahead){ .param = s->weights[i],
+		                   .slow = o->slow[i],
+		                   .twin = twin,
+		                   .n = o->params->list[i].n,
+		                   .alpha = o->set.lookahead_alpha };
+}
+
+/* Of each step's end: spans, and alphas where they are kept. */
+static int
+clamped(const struct optimizer *o, int i)
+{
+	const enum init init = o->params->list[i].init;
+
+	return init == INIT_SPAN || (init == INIT_ALPHA && o->set.keep_alphas);
+}
+
+/* The twin is written by the last that changes the weights: Lookahead after the first sync, or else the update; clamps have none. */
+static int
+update(struct optimizer *o, const struct step *s, struct err *err)
+{
+	int moved = 0, synced = 0;
+
+	for (int i = 0; i < o->params->n; i++) {
+		const int ahead = s->sync && o->slow[i];
+		bf16 *twin = clamped(o, i) ? NULL : s->twins[i];
+
+		if (s->flags[i] == GRADIENT_NONE && !o->m[i])
+			continue;
+		if (optimizer_room(o, o->m, i, err) || optimizer_room(o, o->v, i, err))
+			return -1;
+		if (ahead)
+			o->ahead[synced++] = lookahead_of(o, s, i, twin);
+		if (o->set.kind == OPTIMIZER_LAMB)
+			o->lamb[moved++] = lamb_of(o, s, i, ahead ? NULL : twin);
+		else
+			o->adamw[moved++] = adamw_of(o, s, i, ahead ? NULL : twin);
+	}
+	if (o->set.kind == OPTIMIZER_LAMB)
+		o->op->lamb(o->lamb, moved);
 	else
-		o->op->adamw(&(struct adamw){ .param = weight,
-		                              .m = o->m[i],
-		                              .v = o->v[i],
-		                              .grad = gradient,
-		                              .n = n,
-		                              .scale = scale,
-		                              .lr = rate,
-		                              .beta1 = BETA1,
-		                              .beta2 = BETA2,
-		                              .eps = ADAMW_EPS,
-		                              .weight_decay = set->weight_decay,
-		                              .t = step });
+		o->op->adamw(o->adamw, moved);
+	if (synced)
+		o->op->lookahead(o->ahead, synced);
+	return 0;
 }
 
 /* The first sync only remembers the fast weights (reference: optimizers/lookahead.py). */
 static int
-look_ahead(struct optimizer *o, int i, float *weight, struct err *err)
+remember(struct optimizer *o, int i, const float *weight, struct err *err)
 {
-	size_t n = o->params->list[i].n;
-	int first = !o->slow[i];
-
+	if (o->slow[i])
+		return 0;
 	if (optimizer_room(o, o->slow, i, err))
 		return -1;
-	if (first)
-		o->op->add(o->slow[i], weight, n);
-	else
-		o->op->lookahead(&(struct lookahead){ weight, o->slow[i], n, o->set.lookahead_alpha });
+	o->op->add(o->slow[i], weight, o->params->list[i].n);
 	return 0;
+}
+
+static void
+clamp(struct optimizer *o, int i, float *weight, bf16 *twin)
+{
+	const struct param *p = &o->params->list[i];
+
+	if (p->init == INIT_SPAN)
+		o->op->clamp(weight, p->n, SPAN_LOW, SPAN_HIGH);
+	else
+		o->op->clamp(weight, p->n, ALPHA_LOW, ALPHA_HIGH);
+	if (twin)
+		o->op->narrow(twin, weight, p->n);
 }
 
 int
@@ -155,22 +236,25 @@ optimizer_step(struct optimizer *o, float **weights, bf16 *const *twins, float *
                int64_t step, double norm, double rate, struct err *err)
 {
 	const struct optimizer_settings *set = &o->set;
-	double scale = set->clip > 0 && set->clip / (norm + CLIP_EPS) < 1 ? set->clip / (norm + CLIP_EPS) : 1;
+	const double scale = set->clip > 0 && set->clip / (norm + CLIP_EPS) < 1 ? set->clip / (norm + CLIP_EPS) : 1;
+	const struct step s = { .weights = weights,
+		                .twins = twins,
+		                .gradients = gradients,
+		                .flags = flags,
+		                .number = step,
+		                .scale = scale,
+		                .rate = rate,
+		                .sync = set->lookahead && step % set->lookahead == 0 };
 
+	if (update(o, &s, err))
+		return -1;
 	for (int i = 0; i < o->params->n; i++) {
-		if (flags[i] == GRADIENT_NONE && !o->m[i])
+		if (!o->m[i])
 			continue;
-		if (optimizer_room(o, o->m, i, err) || optimizer_room(o, o->v, i, err))
+		if (s.sync && remember(o, i, weights[i], err))
 			return -1;
-		update(o, i, weights[i], flags[i] == GRADIENT_SET ? gradients[i] : NULL, step, scale, rate);
-		if (set->lookahead && step % set->lookahead == 0 && look_ahead(o, i, weights[i], err))
-			return -1;
-		if (set->keep_alphas && o->params->list[i].init == INIT_ALPHA)
-			o->op->clamp(weights[i], o->params->list[i].n, ALPHA_LOW, ALPHA_HIGH);
-		if (o->params->list[i].init == INIT_SPAN)
-			o->op->clamp(weights[i], o->params->list[i].n, SPAN_LOW, SPAN_HIGH);
-		if (twins[i])
-			o->op->narrow(twins[i], weights[i], o->params->list[i].n);
+		if (clamped(o, i))
+			clamp(o, i, weights[i], twins[i]);
 	}
 	return o->op->sync(err);
 }
