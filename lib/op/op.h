@@ -311,6 +311,13 @@ struct lookahead {
 	double alpha;
 };
 
+/* x kept in [low, high]; NaN stays NaN. */
+struct clamp {
+	float *x;
+	size_t n;
+	float low, high;
+};
+
 /* What another process of this machine needs to reach memory that one has alloc()ed on a device. */
 struct loan {
 	uint8_t handle[64];
@@ -392,7 +399,7 @@ struct op {
 	void (*lamb)(const struct lamb *list, int count);
 	void (*adamw)(const struct adamw *list, int count);
 	void (*lookahead)(const struct lookahead *list, int count);
-	void (*clamp)(float *x, size_t n, float low, float high); /* NaN stays NaN */
+	void (*clamp)(const struct clamp *list, int count);
 };
 
 static inline int

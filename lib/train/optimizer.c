@@ -27,8 +27,9 @@ optimizer_open(struct optimizer *o, const struct optimizer_settings *set, const 
 	o->sums = calloc(n, sizeof *o->sums);
 	o->lamb = calloc(n, sizeof *o->lamb);
 	o->adamw = calloc(n, sizeof *o->adamw);
-	o->ahead = calloc(n, sizeof *o->ahead);
-	if (o->m && o->v && o->slow && o->counts && o->sums && o->lamb && o->adamw && o->ahead)
+	o->lookahead = calloc(n, sizeof *o->lookahead);
+	o->clamp = calloc(n, sizeof *o->clamp);
+	if (o->m && o->v && o->slow && o->counts && o->sums && o->lamb && o->adamw && o->lookahead && o->clamp)
 		return 0;
 	optimizer_close(o);
 	return err_set(err, "out of memory for the optimizer");
@@ -49,13 +50,15 @@ optimizer_close(struct optimizer *o)
 	free(o->sums);
 	free(o->lamb);
 	free(o->adamw);
-	free(o->ahead);
+	free(o->lookahead);
+	free(o->clamp);
 	o->m = o->v = o->slow = NULL;
 	o->counts = NULL;
 	o->sums = NULL;
 	o->lamb = NULL;
 	o->adamw = NULL;
-	o->ahead = NULL;
+	o->lookahead = NULL;
+	o->clamp = NULL;
 }
 
 int
@@ -120,7 +123,7 @@ struct step {
 	int sync; /* of Lookahead */
 };
 
-/* Parameter i's, with its twin if that is not for another to write. */
+/* Parameter i's; twin NULL where another writes it. */
 static struct lamb
 lamb_of(const struct optimizer *o, const struct step *s, int i, bf16 *twin)
 {
@@ -167,7 +170,7 @@ lookahead_of(const struct optimizer *o, const struct step *s, int i, bf16 *twin)
 		                   .alpha = o->set.lookahead_alpha };
 }
 
-/* Of each step's end: spans, and alphas where they are kept. */
+/* Spans, and alphas where they are kept: at each step's end. */
 static int
 clamped(const struct optimizer *o, int i)
 {
@@ -176,59 +179,73 @@ clamped(const struct optimizer *o, int i)
 	return init == INIT_SPAN || (init == INIT_ALPHA && o->set.keep_alphas);
 }
 
-/* The twin is written by the last that changes the weights: Lookahead after the first sync, or else the update; clamps have none. */
+/* The twin is for the last to write that changes the weights. */
 static int
 update(struct optimizer *o, const struct step *s, struct err *err)
 {
-	int moved = 0, synced = 0;
+	int n = 0;
 
 	for (int i = 0; i < o->params->n; i++) {
-		const int ahead = s->sync && o->slow[i];
-		bf16 *twin = clamped(o, i) ? NULL : s->twins[i];
+		const int changes = clamped(o, i) || (s->sync && o->slow[i]);
+		bf16 *twin = changes ? NULL : s->twins[i];
 
 		if (s->flags[i] == GRADIENT_NONE && !o->m[i])
 			continue;
 		if (optimizer_room(o, o->m, i, err) || optimizer_room(o, o->v, i, err))
 			return -1;
-		if (ahead)
-			o->ahead[synced++] = lookahead_of(o, s, i, twin);
 		if (o->set.kind == OPTIMIZER_LAMB)
-			o->lamb[moved++] = lamb_of(o, s, i, ahead ? NULL : twin);
+			o->lamb[n++] = lamb_of(o, s, i, twin);
 		else
-			o->adamw[moved++] = adamw_of(o, s, i, ahead ? NULL : twin);
+			o->adamw[n++] = adamw_of(o, s, i, twin);
 	}
 	if (o->set.kind == OPTIMIZER_LAMB)
-		o->op->lamb(o->lamb, moved);
+		o->op->lamb(o->lamb, n);
 	else
-		o->op->adamw(o->adamw, moved);
-	if (synced)
-		o->op->lookahead(o->ahead, synced);
+		o->op->adamw(o->adamw, n);
 	return 0;
 }
 
 /* The first sync only remembers the fast weights (reference: optimizers/lookahead.py). */
 static int
-remember(struct optimizer *o, int i, const float *weight, struct err *err)
+look_ahead(struct optimizer *o, const struct step *s, struct err *err)
 {
-	if (o->slow[i])
-		return 0;
-	if (optimizer_room(o, o->slow, i, err))
-		return -1;
-	o->op->add(o->slow[i], weight, o->params->list[i].n);
+	int n = 0;
+
+	for (int i = 0; i < o->params->n; i++) {
+		if (!o->m[i])
+			continue;
+		if (o->slow[i]) {
+			o->lookahead[n++] = lookahead_of(o, s, i, clamped(o, i) ? NULL : s->twins[i]);
+			continue;
+		}
+		if (optimizer_room(o, o->slow, i, err))
+			return -1;
+		o->op->add(o->slow[i], s->weights[i], o->params->list[i].n);
+	}
+	o->op->lookahead(o->lookahead, n);
 	return 0;
 }
 
 static void
-clamp(struct optimizer *o, int i, float *weight, bf16 *twin)
+clamp(struct optimizer *o, const struct step *s)
 {
-	const struct param *p = &o->params->list[i];
+	int n = 0;
 
-	if (p->init == INIT_SPAN)
-		o->op->clamp(weight, p->n, SPAN_LOW, SPAN_HIGH);
-	else
-		o->op->clamp(weight, p->n, ALPHA_LOW, ALPHA_HIGH);
-	if (twin)
-		o->op->narrow(twin, weight, p->n);
+	for (int i = 0; i < o->params->n; i++) {
+		const struct param *p = &o->params->list[i];
+		const int span = p->init == INIT_SPAN;
+
+		if (o->m[i] && clamped(o, i))
+			o->clamp[n++] = (struct clamp){ .x = s->weights[i],
+				                        .n = p->n,
+				                        .low = span ? SPAN_LOW : ALPHA_LOW,
+				                        .high = span ? SPAN_HIGH : ALPHA_HIGH };
+	}
+	if (n)
+		o->op->clamp(o->clamp, n);
+	for (int i = 0; n && i < o->params->n; i++)
+		if (o->m[i] && clamped(o, i) && s->twins[i])
+			o->op->narrow(s->twins[i], s->weights[i], o->params->list[i].n);
 }
 
 int
@@ -246,15 +263,8 @@ optimizer_step(struct optimizer *o, float **weights, bf16 *const *twins, float *
 		                .rate = rate,
 		                .sync = set->lookahead && step % set->lookahead == 0 };
 
-	if (update(o, &s, err))
+	if (update(o, &s, err) || (s.sync && look_ahead(o, &s, err)))
 		return -1;
-	for (int i = 0; i < o->params->n; i++) {
-		if (!o->m[i])
-			continue;
-		if (s.sync && remember(o, i, weights[i], err))
-			return -1;
-		if (clamped(o, i))
-			clamp(o, i, weights[i], twins[i]);
-	}
+	clamp(o, &s);
 	return o->op->sync(err);
 }

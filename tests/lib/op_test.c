@@ -858,12 +858,20 @@ check_lookahead(struct tensor *list)
 }
 
 static void
-check_clamp(struct tensor *t)
+check_clamp(struct tensor *list)
 {
-	for (size_t i = 0; i < t->n; i++)
-		t->P[i] = fmin(fmax(t->P[i], -0.5), 0.25);
-	op->clamp(t->p, t->n, -0.5f, 0.25f);
-	same("clamp", t->p, t->P, t->n, FORWARD);
+	struct clamp c[TENSORS];
+
+	for (int i = 0; i < TENSORS; i++) {
+		struct tensor *t = &list[i];
+
+		c[i] = (struct clamp){ t->p, t->n, -0.5f, 0.25f * (float)(i + 1) };
+		for (size_t k = 0; k < t->n; k++)
+			t->P[k] = fmin(fmax(t->P[k], -0.5), 0.25 * (i + 1));
+	}
+	op->clamp(c, TENSORS);
+	for (int i = 0; i < TENSORS; i++)
+		same("clamp", list[i].p, list[i].P, list[i].n, FORWARD);
 }
 
 static void
@@ -912,8 +920,8 @@ test_optimizer(void **state)
 	check_lamb(list);
 	check_adamw(list);
 	check_lookahead(list);
+	check_clamp(list);
 	for (int i = 0; i < TENSORS; i++) {
-		check_clamp(&list[i]);
 		if (list[i].n)
 			check_not_finite(&list[i]);
 		free_tensor(&list[i]);

@@ -374,10 +374,15 @@ shuttle_lookahead(const struct lookahead *list, int count)
 }
 
 static inline void
-shuttle_clamp(float *x, size_t n, float low, float high)
+shuttle_clamp(const struct clamp *list, int count)
 {
-	WRITES(x, n);
-	device->clamp(x, n, low, high);
+	struct clamp c[CARGO_MOST];
+
+	for (int i = 0; i < count; i++) {
+		c[i] = list[i];
+		WRITES(c[i].x, c[i].n);
+	}
+	device->clamp(c, count);
 	bring_back();
 }
 

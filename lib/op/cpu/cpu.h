@@ -44,7 +44,7 @@ void cpu_sumsq(double *sums, const float *const *x, const size_t *n, int count);
 void cpu_lamb(const struct lamb *list, int count);
 void cpu_adamw(const struct adamw *list, int count);
 void cpu_lookahead(const struct lookahead *list, int count);
-void cpu_clamp(float *x, size_t n, float low, float high);
+void cpu_clamp(const struct clamp *list, int count);
 struct packed *cpu_pack(const struct pack *);
 void cpu_pack_free(struct packed *);
 int cpu_has(enum precision);

@@ -36,7 +36,7 @@ void cuda_sumsq(double *sums, const float *const *x, const size_t *n, int count)
 void cuda_lamb(const struct lamb *list, int count);
 void cuda_adamw(const struct adamw *list, int count);
 void cuda_lookahead(const struct lookahead *list, int count);
-void cuda_clamp(float *x, size_t n, float low, float high);
+void cuda_clamp(const struct clamp *list, int count);
 struct packed *cuda_pack(const struct pack *);
 void cuda_pack_free(struct packed *);
 int cuda_has(enum precision);

@@ -28,13 +28,8 @@ look_ahead(struct tensors<struct lookahead> all)
 void
 cuda_lookahead(const struct lookahead *list, int count)
 {
-	struct lookahead *host = tensors_room<struct lookahead>(count);
-	struct tensors<struct lookahead> sent;
+	const struct tensors<struct lookahead> all = tensors_copy(list, count);
 
-	if (!host)
-		return;
-	memcpy(host, list, (size_t)count * sizeof *host);
-	sent = tensors_send(host, count);
-	if (sent.at)
-		LAUNCH(look_ahead, dim3((unsigned)sent.blocks), THREADS, 0, sent);
+	if (all.at)
+		LAUNCH(look_ahead, dim3((unsigned)all.blocks), THREADS, 0, all);
 }

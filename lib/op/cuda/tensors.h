@@ -48,6 +48,18 @@ tensors_send(T *host, int count) {
 	return { there, (const int *)(there + count), count, first[count] };
 }
 
+/* The same of a list that kernels read as it is. */
+template <typename T>
+static inline struct tensors<T>
+tensors_copy(const T *list, int count) {
+	T *host = tensors_room<T>(count);
+
+	if (!host)
+		return {};
+	memcpy(host, list, (size_t)count * sizeof *host);
+	return tensors_send(host, count);
+}
+
 /* What a thread has of a tensor: the pieces at begin, begin + STRIDE, … before end. */
 struct chunk {
 	int tensor;
