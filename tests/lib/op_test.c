@@ -929,8 +929,8 @@ test_optimizer(void **state)
 }
 
 /*
- * A list may change as soon as a call is back, though nobody has waited for what was asked for; here its tensors lie one behind the other, so that most
- * begin at no multiple of 16 bytes.
+ * A list may change as soon as a call is back, though nobody has waited for what was asked for. Its tensors lie one behind the other here,
+ * so that most begin at no multiple of 16 bytes.
  */
 static void
 test_lists_without_waiting(void **state)

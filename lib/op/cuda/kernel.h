@@ -74,11 +74,11 @@ cuda_launch(const char *name, void (*kernel)(P...), dim3 grid, dim3 block, size_
 		cuda_check(cudaLaunchKernel(kernel, grid, block, arguments, bytes, cuda_stream), name);
 }
 
-/* Blocks of THREADS for n elements, of which a thread takes every (blocks THREADS)th; no more than `most`. */
+/* Blocks of THREADS for n elements, of which a thread takes every (blocks THREADS)th. */
 static inline dim3
-elements(size_t n, size_t most = 1 << 12)
+elements(size_t n)
 {
-	const size_t blocks = (n + THREADS - 1) / THREADS;
+	const size_t blocks = (n + THREADS - 1) / THREADS, most = 1 << 12;
 
 	return dim3((unsigned)(blocks < most ? blocks : most));
 }

@@ -34,8 +34,9 @@ tensors_room(int count)
 
 /* host (count) is what tensors_room() gave. The device's copy is good until the next is sent. */
 template <typename T>
-static inline struct tensors<T>
-tensors_send(T *host, int count) {
+static inline tensors<T>
+tensors_send(T *host, int count)
+{
 	int *first = (int *)(host + count);
 	T *there = (T *)cuda_scratch(SCRATCH_TENSORS, tensors_bytes<T>(count));
 
@@ -50,8 +51,9 @@ tensors_send(T *host, int count) {
 
 /* The same of a list that kernels read as it is. */
 template <typename T>
-static inline struct tensors<T>
-tensors_copy(const T *list, int count) {
+static inline tensors<T>
+tensors_copy(const T *list, int count)
+{
 	T *host = tensors_room<T>(count);
 
 	if (!host)
