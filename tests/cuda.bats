@@ -326,6 +326,11 @@ sparse() (
 	done
 }
 
+@test "weights in bf16 are what a step left, whoever wrote them" {
+	[ -z "${VQA_SANITIZED:-}" ] || skip 'trainings run in the release build'
+	VQA_TEST_DEVICE=cuda bats -f 'in bf16, a start a step' "$ROOT/tests/vqa-step.bats"
+}
+
 @test "two ranks, each on a device" {
 	[ -z "${VQA_SANITIZED:-}" ] || skip 'trainings of ranks run in the release build'
 	bats -f 'two ranks in bf16' "$ROOT/tests/vqa-allreduce.bats"

@@ -287,6 +287,7 @@ struct gather_backward {
  */
 struct lamb {
 	float *param, *m, *v;
+	bf16 *twin;        /* param's, as it is afterwards */
 	const float *grad; /* NULL: all zero */
 	size_t n;
 	double scale, lr, beta1, beta2, eps, weight_decay, min_trust;
@@ -295,6 +296,7 @@ struct lamb {
 /* AdamW (Loshchilov, Hutter 2019), with bias correction; t counts the run's updates from 1. grad NULL: all zero. */
 struct adamw {
 	float *param, *m, *v;
+	bf16 *twin; /* as lamb's */
 	const float *grad;
 	size_t n;
 	double scale, lr, beta1, beta2, eps, weight_decay;
@@ -304,8 +306,16 @@ struct adamw {
 /* Lookahead (Zhang et al. 2019): slow += alpha (param - slow); param = slow */
 struct lookahead {
 	float *param, *slow;
+	bf16 *twin; /* as lamb's */
 	size_t n;
 	double alpha;
+};
+
+/* x kept in [low, high]; NaN stays NaN. */
+struct clamp {
+	float *x;
+	size_t n;
+	float low, high;
 };
 
 /* What another process of this machine needs to reach memory that one has alloc()ed on a device. */
@@ -385,10 +395,11 @@ struct op {
 
 	/* sums[i] (HOST) = the sum of the squares of x[i] (n[i]), not finite if any element is not. A device is waited for once, for all. */
 	void (*sumsq)(double *sums, const float *const *x, const size_t *n, int count);
-	void (*lamb)(const struct lamb *);
-	void (*adamw)(const struct adamw *);
-	void (*lookahead)(const struct lookahead *);
-	void (*clamp)(float *x, size_t n, float low, float high); /* NaN stays NaN */
+	/* Of a list of tensors, which lie apart from each other: a device is asked for all at once. */
+	void (*lamb)(const struct lamb *list, int count);
+	void (*adamw)(const struct adamw *list, int count);
+	void (*lookahead)(const struct lookahead *list, int count);
+	void (*clamp)(const struct clamp *list, int count);
 };
 
 static inline int

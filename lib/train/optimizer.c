@@ -25,7 +25,11 @@ optimizer_open(struct optimizer *o, const struct optimizer_settings *set, const 
 	o->slow = calloc(n, sizeof *o->slow);
 	o->counts = calloc(n, sizeof *o->counts);
 	o->sums = calloc(n, sizeof *o->sums);
-	if (o->m && o->v && o->slow && o->counts && o->sums)
+	o->lamb = calloc(n, sizeof *o->lamb);
+	o->adamw = calloc(n, sizeof *o->adamw);
+	o->lookahead = calloc(n, sizeof *o->lookahead);
+	o->clamp = calloc(n, sizeof *o->clamp);
+	if (o->m && o->v && o->slow && o->counts && o->sums && o->lamb && o->adamw && o->lookahead && o->clamp)
 		return 0;
 	optimizer_close(o);
 	return err_set(err, "out of memory for the optimizer");
@@ -44,9 +48,17 @@ optimizer_close(struct optimizer *o)
 	}
 	free(o->counts);
 	free(o->sums);
+	free(o->lamb);
+	free(o->adamw);
+	free(o->lookahead);
+	free(o->clamp);
 	o->m = o->v = o->slow = NULL;
 	o->counts = NULL;
 	o->sums = NULL;
+	o->lamb = NULL;
+	o->adamw = NULL;
+	o->lookahead = NULL;
+	o->clamp = NULL;
 }
 
 int
@@ -100,54 +112,140 @@ optimizer_norm(const struct optimizer *o, float *const *gradients, const uint8_t
 	return sqrt(sum);
 }
 
-static void
-update(struct optimizer *o, int i, float *weight, const float *gradient, int64_t step, double scale, double rate)
-{
-	const struct optimizer_settings *set = &o->set;
-	size_t n = o->params->list[i].n;
+/* What one step is about. */
+struct step {
+	float **weights;
+	bf16 *const *twins;
+	float *const *gradients;
+	const uint8_t *flags;
+	int64_t number;
+	double scale, rate;
+	int sync; /* of Lookahead */
+};
 
-	if (set->kind == OPTIMIZER_LAMB)
-		o->op->lamb(&(struct lamb){ .param = weight,
-		                            .m = o->m[i],
-		                            .v = o->v[i],
-		                            .grad = gradient,
-		                            .n = n,
-		                            .scale = scale,
-		                            .lr = rate,
-		                            .beta1 = BETA1,
-		                            .beta2 = BETA2,
-		                            .eps = LAMB_EPS,
-		                            .weight_decay = set->weight_decay,
-		                            .min_trust = LAMB_MIN_TRUST });
+/* Parameter i's; twin NULL where another writes it. */
+static struct lamb
+lamb_of(const struct optimizer *o, const struct step *s, int i, bf16 *twin)
+{
+	return (struct lamb){ .param = s->weights[i],
+		              .m = o->m[i],
+		              .v = o->v[i],
+		              .twin = twin,
+		              .grad = s->flags[i] == GRADIENT_SET ? s->gradients[i] : NULL,
+		              .n = o->params->list[i].n,
+		              .scale = s->scale,
+		              .lr = s->rate,
+		              .beta1 = BETA1,
+		              .beta2 = BETA2,
+		              .eps = LAMB_EPS,
+		              .weight_decay = o->set.weight_decay,
+		              .min_trust = LAMB_MIN_TRUST };
+}
+
+static struct adamw
+adamw_of(const struct optimizer *o, const struct step *s, int i, bf16 *twin)
+{
+	return (struct adamw){ .param = s->weights[i],
+		               .m = o->m[i],
+		               .v = o->v[i],
+		               .twin = twin,
+		               .grad = s->flags[i] == GRADIENT_SET ? s->gradients[i] : NULL,
+		               .n = o->params->list[i].n,
+		               .scale = s->scale,
+		               .lr = s->rate,
+		               .beta1 = BETA1,
+		               .beta2 = BETA2,
+		               .eps = ADAMW_EPS,
+		               .weight_decay = o->set.weight_decay,
+		               .t = s->number };
+}
+
+static struct lookahead
+lookahead_of(const struct optimizer *o, const struct step *s, int i, bf16 *twin)
+{
+	return (struct lookahead){ .param = s->weights[i],
+		                   .slow = o->slow[i],
+		                   .twin = twin,
+		                   .n = o->params->list[i].n,
+		                   .alpha = o->set.lookahead_alpha };
+}
+
+/* Spans, and alphas where they are kept: at each step's end. */
+static int
+clamped(const struct optimizer *o, int i)
+{
+	const enum init init = o->params->list[i].init;
+
+	return init == INIT_SPAN || (init == INIT_ALPHA && o->set.keep_alphas);
+}
+
+/* The twin is for the last to write that changes the weights. */
+static int
+update(struct optimizer *o, const struct step *s, struct err *err)
+{
+	int n = 0;
+
+	for (int i = 0; i < o->params->n; i++) {
+		const int changes = clamped(o, i) || (s->sync && o->slow[i]);
+		bf16 *twin = changes ? NULL : s->twins[i];
+
+		if (s->flags[i] == GRADIENT_NONE && !o->m[i])
+			continue;
+		if (optimizer_room(o, o->m, i, err) || optimizer_room(o, o->v, i, err))
+			return -1;
+		if (o->set.kind == OPTIMIZER_LAMB)
+			o->lamb[n++] = lamb_of(o, s, i, twin);
+		else
+			o->adamw[n++] = adamw_of(o, s, i, twin);
+	}
+	if (o->set.kind == OPTIMIZER_LAMB)
+		o->op->lamb(o->lamb, n);
 	else
-		o->op->adamw(&(struct adamw){ .param = weight,
-		                              .m = o->m[i],
-		                              .v = o->v[i],
-		                              .grad = gradient,
-		                              .n = n,
-		                              .scale = scale,
-		                              .lr = rate,
-		                              .beta1 = BETA1,
-		                              .beta2 = BETA2,
-		                              .eps = ADAMW_EPS,
-		                              .weight_decay = set->weight_decay,
-		                              .t = step });
+		o->op->adamw(o->adamw, n);
+	return 0;
 }
 
 /* The first sync only remembers the fast weights (reference: optimizers/lookahead.py). */
 static int
-look_ahead(struct optimizer *o, int i, float *weight, struct err *err)
+look_ahead(struct optimizer *o, const struct step *s, struct err *err)
 {
-	size_t n = o->params->list[i].n;
-	int first = !o->slow[i];
+	int n = 0;
 
-	if (optimizer_room(o, o->slow, i, err))
-		return -1;
-	if (first)
-		o->op->add(o->slow[i], weight, n);
-	else
-		o->op->lookahead(&(struct lookahead){ weight, o->slow[i], n, o->set.lookahead_alpha });
+	for (int i = 0; i < o->params->n; i++) {
+		if (!o->m[i])
+			continue;
+		if (o->slow[i]) {
+			o->lookahead[n++] = lookahead_of(o, s, i, clamped(o, i) ? NULL : s->twins[i]);
+			continue;
+		}
+		if (optimizer_room(o, o->slow, i, err))
+			return -1;
+		o->op->add(o->slow[i], s->weights[i], o->params->list[i].n);
+	}
+	o->op->lookahead(o->lookahead, n);
 	return 0;
+}
+
+static void
+clamp(struct optimizer *o, const struct step *s)
+{
+	int n = 0;
+
+	for (int i = 0; i < o->params->n; i++) {
+		const struct param *p = &o->params->list[i];
+		const int span = p->init == INIT_SPAN;
+
+		if (o->m[i] && clamped(o, i))
+			o->clamp[n++] = (struct clamp){ .x = s->weights[i],
+				                        .n = p->n,
+				                        .low = span ? SPAN_LOW : ALPHA_LOW,
+				                        .high = span ? SPAN_HIGH : ALPHA_HIGH };
+	}
+	if (n)
+		o->op->clamp(o->clamp, n);
+	for (int i = 0; n && i < o->params->n; i++)
+		if (o->m[i] && clamped(o, i) && s->twins[i])
+			o->op->narrow(s->twins[i], s->weights[i], o->params->list[i].n);
 }
 
 int
@@ -155,22 +253,18 @@ optimizer_step(struct optimizer *o, float **weights, bf16 *const *twins, float *
                int64_t step, double norm, double rate, struct err *err)
 {
 	const struct optimizer_settings *set = &o->set;
-	double scale = set->clip > 0 && set->clip / (norm + CLIP_EPS) < 1 ? set->clip / (norm + CLIP_EPS) : 1;
+	const double scale = set->clip > 0 && set->clip / (norm + CLIP_EPS) < 1 ? set->clip / (norm + CLIP_EPS) : 1;
+	const struct step s = { .weights = weights,
+		                .twins = twins,
+		                .gradients = gradients,
+		                .flags = flags,
+		                .number = step,
+		                .scale = scale,
+		                .rate = rate,
+		                .sync = set->lookahead && step % set->lookahead == 0 };
 
-	for (int i = 0; i < o->params->n; i++) {
-		if (flags[i] == GRADIENT_NONE && !o->m[i])
-			continue;
-		if (optimizer_room(o, o->m, i, err) || optimizer_room(o, o->v, i, err))
-			return -1;
-		update(o, i, weights[i], flags[i] == GRADIENT_SET ? gradients[i] : NULL, step, scale, rate);
-		if (set->lookahead && step % set->lookahead == 0 && look_ahead(o, i, weights[i], err))
-			return -1;
-		if (set->keep_alphas && o->params->list[i].init == INIT_ALPHA)
-			o->op->clamp(weights[i], o->params->list[i].n, ALPHA_LOW, ALPHA_HIGH);
-		if (o->params->list[i].init == INIT_SPAN)
-			o->op->clamp(weights[i], o->params->list[i].n, SPAN_LOW, SPAN_HIGH);
-		if (twins[i])
-			o->op->narrow(twins[i], weights[i], o->params->list[i].n);
-	}
+	if (update(o, &s, err) || (s.sync && look_ahead(o, &s, err)))
+		return -1;
+	clamp(o, &s);
 	return o->op->sync(err);
 }

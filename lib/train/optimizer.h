@@ -33,6 +33,10 @@ struct optimizer {
 	float **slow;   /* (params.n): Lookahead's; NULL before its first sync */
 	size_t *counts; /* (params.n), with sums: what optimizer_norm() asks for */
 	double *sums;
+	struct lamb *lamb; /* (params.n), and those below: what optimizer_step() asks for */
+	struct adamw *adamw;
+	struct lookahead *lookahead;
+	struct clamp *clamp;
 };
 
 int optimizer_open(struct optimizer *o, const struct optimizer_settings *set, const struct params *params,

@@ -11,7 +11,7 @@
 
 static const struct op *device;
 
-enum { CARGO_MOST = 24 };
+enum { CARGO_MOST = 64 };
 static struct {
 	const void *host;
 	void *there;
@@ -325,47 +325,64 @@ shuttle_sumsq(double *sums, const float *const *x, const size_t *n, int count)
 }
 
 static inline void
-shuttle_lamb(const struct lamb *given)
+shuttle_lamb(const struct lamb *list, int count)
 {
-	struct lamb l = *given;
+	struct lamb l[CARGO_MOST];
 
-	WRITES(l.param, l.n);
-	WRITES(l.m, l.n);
-	WRITES(l.v, l.n);
-	READS(l.grad, l.n);
-	device->lamb(&l);
+	for (int i = 0; i < count; i++) {
+		l[i] = list[i];
+		WRITES(l[i].param, l[i].n);
+		WRITES(l[i].m, l[i].n);
+		WRITES(l[i].v, l[i].n);
+		WRITES(l[i].twin, l[i].n);
+		READS(l[i].grad, l[i].n);
+	}
+	device->lamb(l, count);
 	bring_back();
 }
 
 static inline void
-shuttle_adamw(const struct adamw *given)
+shuttle_adamw(const struct adamw *list, int count)
 {
-	struct adamw a = *given;
+	struct adamw a[CARGO_MOST];
 
-	WRITES(a.param, a.n);
-	WRITES(a.m, a.n);
-	WRITES(a.v, a.n);
-	READS(a.grad, a.n);
-	device->adamw(&a);
+	for (int i = 0; i < count; i++) {
+		a[i] = list[i];
+		WRITES(a[i].param, a[i].n);
+		WRITES(a[i].m, a[i].n);
+		WRITES(a[i].v, a[i].n);
+		WRITES(a[i].twin, a[i].n);
+		READS(a[i].grad, a[i].n);
+	}
+	device->adamw(a, count);
 	bring_back();
 }
 
 static inline void
-shuttle_lookahead(const struct lookahead *given)
+shuttle_lookahead(const struct lookahead *list, int count)
 {
-	struct lookahead l = *given;
+	struct lookahead l[CARGO_MOST];
 
-	WRITES(l.param, l.n);
-	WRITES(l.slow, l.n);
-	device->lookahead(&l);
+	for (int i = 0; i < count; i++) {
+		l[i] = list[i];
+		WRITES(l[i].param, l[i].n);
+		WRITES(l[i].slow, l[i].n);
+		WRITES(l[i].twin, l[i].n);
+	}
+	device->lookahead(l, count);
 	bring_back();
 }
 
 static inline void
-shuttle_clamp(float *x, size_t n, float low, float high)
+shuttle_clamp(const struct clamp *list, int count)
 {
-	WRITES(x, n);
-	device->clamp(x, n, low, high);
+	struct clamp c[CARGO_MOST];
+
+	for (int i = 0; i < count; i++) {
+		c[i] = list[i];
+		WRITES(c[i].x, c[i].n);
+	}
+	device->clamp(c, count);
 	bring_back();
 }
 

@@ -20,12 +20,21 @@ block(const struct adamw *a, size_t from, size_t to)
 		a->v[i] = b2 * a->v[i] + c2 * g * g;
 		a->param[i] = keep * a->param[i] - rate * a->m[i] / (sqrtf(a->v[i]) * root + eps);
 	}
+	if (a->twin)
+		cpu_narrow_row(a->twin + from, a->param + from, to - from);
 }
 
-void
-cpu_adamw(const struct adamw *a)
+static void
+adamw_one(const struct adamw *a)
 {
 #pragma omp parallel for schedule(static) if (a->n > PARALLEL_LEAST)
 	for (size_t from = 0; from < a->n; from += BLOCK)
 		block(a, from, a->n - from < BLOCK ? a->n : from + BLOCK);
+}
+
+void
+cpu_adamw(const struct adamw *list, int count)
+{
+	for (int i = 0; i < count; i++)
+		adamw_one(&list[i]);
 }

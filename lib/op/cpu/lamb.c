@@ -89,8 +89,8 @@ move(float *restrict p, const float *restrict m, const float *restrict v, size_t
 		p[i] -= rate * update(m[i], v[i], p[i], f.eps, f.decay);
 }
 
-void
-cpu_lamb(const struct lamb *l)
+static void
+lamb_one(const struct lamb *l)
 {
 	size_t blocks = (l->n + BLOCK - 1) / BLOCK;
 	double(*part)[2] = cpu_alloc(blocks * sizeof *part);
@@ -121,5 +121,14 @@ cpu_lamb(const struct lamb *l)
 		size_t at = (b - 1) * BLOCK, n = l->n - at < BLOCK ? l->n - at : BLOCK;
 
 		move(l->param + at, l->m + at, l->v + at, n, f, (float)(l->lr * trust));
+		if (l->twin)
+			cpu_narrow_row(l->twin + at, l->param + at, n);
 	}
+}
+
+void
+cpu_lamb(const struct lamb *list, int count)
+{
+	for (int i = 0; i < count; i++)
+		lamb_one(&list[i]);
 }

@@ -38,9 +38,12 @@ enum cuda_scratch {
 	SCRATCH_WORKSPACE,
 	SCRATCH_SUMS,
 	SCRATCH_ROOMS,
+	SCRATCH_TENSORS,
 	SCRATCHES
 };
 void *cuda_scratch(enum cuda_scratch which, size_t bytes);
+/* The same of the host's, one for all uses. */
+void *cuda_host_scratch(size_t bytes);
 
 /*
  * The device's copy of n ints of the host, good until 64 others have been asked for. Sent only where they are not what was sent from
@@ -71,16 +74,14 @@ cuda_launch(const char *name, void (*kernel)(P...), dim3 grid, dim3 block, size_
 		cuda_check(cudaLaunchKernel(kernel, grid, block, arguments, bytes, cuda_stream), name);
 }
 
-/* Blocks of THREADS for n elements, of which a thread takes every (blocks THREADS)th; no more than `most`. */
+/* Blocks of THREADS for n elements, of which a thread takes every (blocks THREADS)th. */
 static inline dim3
-elements(size_t n, size_t most = 1 << 12)
+elements(size_t n)
 {
-	const size_t blocks = (n + THREADS - 1) / THREADS;
+	const size_t blocks = (n + THREADS - 1) / THREADS, most = 1 << 12;
 
 	return dim3((unsigned)(blocks < most ? blocks : most));
 }
-
-constexpr int PARTS = 1 << 10; /* blocks whose sums one block adds up */
 
 /* Blocks of WARPS rows. */
 static inline dim3

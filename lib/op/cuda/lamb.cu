@@ -1,13 +1,38 @@
 /*
- * LAMB (You et al. 2020) as the reference's optimizers/lamb.py has it: moments and both norms, the trust ratio, the move. The ratio
- * stays on the device, so that no tensor waits for the host.
+ * LAMB (You et al. 2020) as the reference's optimizers/lamb.py has it: moments and both norms, the trust ratio, the move, each of all
+ * tensors at once. The ratios stay on the device, which does not wait for the host.
  */
-#include "op/cuda/kernel.h"
+#include "op/cuda/tensors.h"
 
-struct lamb_factors {
+/* What the kernels need of struct lamb. */
+struct lamb_tensor {
+	float *param, *m, *v;
+	bf16 *twin;
+	const float *grad;
+	size_t n;
 	float b1, b2, c1, c2, eps, decay, scale;
 	double lr, min_trust;
 };
+
+static struct lamb_tensor
+tensor_of(const struct lamb *l)
+{
+	return { .param = l->param,
+		 .m = l->m,
+		 .v = l->v,
+		 .twin = l->twin,
+		 .grad = l->grad,
+		 .n = l->n,
+		 .b1 = (float)l->beta1,
+		 .b2 = (float)l->beta2,
+		 .c1 = (float)(1 - l->beta1),
+		 .c2 = (float)(1 - l->beta2),
+		 .eps = (float)l->eps,
+		 .decay = (float)l->weight_decay,
+		 .scale = (float)l->scale,
+		 .lr = l->lr,
+		 .min_trust = l->min_trust };
+}
 
 struct norms {
 	double p, u;
@@ -21,20 +46,32 @@ update(float m, float v, float p, float eps, float decay)
 }
 
 __global__ static void
-lamb_moments(struct norms *part, float *m, float *v, const float *param, const float *grad, size_t n,
-             struct lamb_factors f)
+lamb_moments(struct norms *part, struct tensors<struct lamb_tensor> all)
 {
+	const struct chunk c = own_chunk(all);
+	const struct lamb_tensor l = all.at[c.tensor];
 	struct norms sum = { 0, 0 };
 
-	for (size_t i = first_element(); i < n; i += element_step()) {
-		const float g = grad ? grad[i] * f.scale : 0, p = param[i];
-		float u;
+	for (size_t i = c.begin; i < c.end; i += STRIDE) {
+		const int left = columns_left(i, c.end);
+		float p[COLUMNS], m[COLUMNS], v[COLUMNS], grad[COLUMNS];
 
-		m[i] = f.b1 * m[i] + f.c1 * g;
-		v[i] = f.b2 * v[i] + f.c2 * g * g;
-		u = update(m[i], v[i], p, f.eps, f.decay);
-		sum.p += (double)p * (double)p;
-		sum.u += (double)u * (double)u;
+		load_columns(p, l.param + i, left);
+		load_columns(m, l.m + i, left);
+		load_columns(v, l.v + i, left);
+		load_columns(grad, l.grad ? l.grad + i : NULL, l.grad ? left : 0);
+		for (int k = 0; k < COLUMNS; k++) {
+			const float g = grad[k] * l.scale;
+			float u;
+
+			m[k] = l.b1 * m[k] + l.c1 * g;
+			v[k] = l.b2 * v[k] + l.c2 * g * g;
+			u = k < left ? update(m[k], v[k], p[k], l.eps, l.decay) : 0;
+			sum.p += (double)p[k] * (double)p[k];
+			sum.u += (double)u * (double)u;
+		}
+		store_columns(l.m + i, m, left);
+		store_columns(l.v + i, v, left);
 	}
 	sum.p = sum_block(sum.p);
 	sum.u = sum_block(sum.u);
@@ -42,50 +79,69 @@ lamb_moments(struct norms *part, float *m, float *v, const float *param, const f
 		part[blockIdx.x] = sum;
 }
 
-/* rate = lr trust, of the blocks' norms. */
+/* A block's tensor: rate = lr trust, of its blocks' norms. */
 __global__ static void
-lamb_trust(float *rate, const struct norms *part, int blocks, struct lamb_factors f)
+lamb_trust(float *rates, const struct norms *part, struct tensors<struct lamb_tensor> all)
 {
+	const int tensor = (int)blockIdx.x;
 	struct norms sum = { 0, 0 };
 	double p, u, ratio;
 
-	for (int i = (int)threadIdx.x; i < blocks; i += THREADS) {
+	for (int i = all.first[tensor] + (int)threadIdx.x; i < all.first[tensor + 1]; i += THREADS) {
 		sum.p += part[i].p;
 		sum.u += part[i].u;
 	}
 	p = fmin(sqrt(sum_block(sum.p)), 10.0);
 	u = sqrt(sum_block(sum.u));
-	ratio = fmax(p == 0 || u == 0 ? 1 : p / u, f.min_trust);
+	ratio = fmax(p == 0 || u == 0 ? 1 : p / u, all.at[tensor].min_trust);
 	if (threadIdx.x == 0)
-		*rate = (float)(f.lr * ratio);
+		rates[tensor] = (float)(all.at[tensor].lr * ratio);
 }
 
 __global__ static void
-lamb_move(float *param, const float *m, const float *v, size_t n, struct lamb_factors f, const float *rate)
+lamb_move(struct tensors<struct lamb_tensor> all, const float *rates)
 {
-	for (size_t i = first_element(); i < n; i += element_step())
-		param[i] -= *rate * update(m[i], v[i], param[i], f.eps, f.decay);
+	const struct chunk c = own_chunk(all);
+	const struct lamb_tensor l = all.at[c.tensor];
+	const float rate = rates[c.tensor];
+
+	for (size_t i = c.begin; i < c.end; i += STRIDE) {
+		const int left = columns_left(i, c.end);
+		float p[COLUMNS], m[COLUMNS], v[COLUMNS];
+
+		load_columns(p, l.param + i, left);
+		load_columns(m, l.m + i, left);
+		load_columns(v, l.v + i, left);
+		for (int k = 0; k < COLUMNS; k++)
+			p[k] -= rate * update(m[k], v[k], p[k], l.eps, l.decay);
+		store_columns(l.param + i, p, left);
+		if (l.twin)
+			store_narrow(l.twin + i, p, left);
+	}
+}
+
+static void
+launch(struct tensors<struct lamb_tensor> all)
+{
+	const size_t blocks = (size_t)all.blocks, count = (size_t)all.count;
+	struct norms *part = (struct norms *)cuda_scratch(SCRATCH_SUMS, blocks * sizeof *part + count * sizeof(float));
+	float *rates;
+
+	if (!all.at || !part)
+		return;
+	rates = (float *)(part + blocks);
+	LAUNCH(lamb_moments, dim3((unsigned)blocks), THREADS, 0, part, all);
+	LAUNCH(lamb_trust, dim3((unsigned)count), THREADS, 0, rates, part, all);
+	LAUNCH(lamb_move, dim3((unsigned)blocks), THREADS, 0, all, rates);
 }
 
 void
-cuda_lamb(const struct lamb *l)
+cuda_lamb(const struct lamb *list, int count)
 {
-	struct norms *part = (struct norms *)cuda_scratch(SCRATCH_SUMS, (PARTS + 1) * sizeof *part);
-	float *rate = (float *)(part + PARTS);
-	const dim3 blocks = elements(l->n, PARTS);
-	const struct lamb_factors f = { .b1 = (float)l->beta1,
-		                        .b2 = (float)l->beta2,
-		                        .c1 = (float)(1 - l->beta1),
-		                        .c2 = (float)(1 - l->beta2),
-		                        .eps = (float)l->eps,
-		                        .decay = (float)l->weight_decay,
-		                        .scale = (float)l->scale,
-		                        .lr = l->lr,
-		                        .min_trust = l->min_trust };
+	struct lamb_tensor *host = tensors_room<struct lamb_tensor>(count);
 
-	if (!part || !l->n)
-		return;
-	LAUNCH(lamb_moments, blocks, THREADS, 0, part, l->m, l->v, l->param, l->grad, l->n, f);
-	LAUNCH(lamb_trust, dim3(1), THREADS, 0, rate, part, (int)blocks.x, f);
-	LAUNCH(lamb_move, elements(l->n), THREADS, 0, l->param, l->m, l->v, l->n, f, rate);
+	for (int i = 0; i < count && host; i++)
+		host[i] = tensor_of(&list[i]);
+	if (host)
+		launch(tensors_send(host, count));
 }

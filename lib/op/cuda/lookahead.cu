@@ -1,19 +1,35 @@
 /*
  * Lookahead (Zhang et al. 2019): the slow weights move, and the fast ones begin again from there.
  */
-#include "op/cuda/kernel.h"
+#include "op/cuda/tensors.h"
 
 __global__ static void
-look_ahead(float *param, float *slow, size_t n, float alpha)
+look_ahead(struct tensors<struct lookahead> all)
 {
-	for (size_t i = first_element(); i < n; i += element_step()) {
-		slow[i] += alpha * (param[i] - slow[i]);
-		param[i] = slow[i];
+	const struct chunk c = own_chunk(all);
+	const struct lookahead l = all.at[c.tensor];
+	const float alpha = (float)l.alpha;
+
+	for (size_t i = c.begin; i < c.end; i += STRIDE) {
+		const int left = columns_left(i, c.end);
+		float p[COLUMNS], slow[COLUMNS];
+
+		load_columns(p, l.param + i, left);
+		load_columns(slow, l.slow + i, left);
+		for (int k = 0; k < COLUMNS; k++)
+			slow[k] += alpha * (p[k] - slow[k]);
+		store_columns(l.slow + i, slow, left);
+		store_columns(l.param + i, slow, left);
+		if (l.twin)
+			store_narrow(l.twin + i, slow, left);
 	}
 }
 
 void
-cuda_lookahead(const struct lookahead *l)
+cuda_lookahead(const struct lookahead *list, int count)
 {
-	LAUNCH(look_ahead, elements(l->n), THREADS, 0, l->param, l->slow, l->n, (float)l->alpha);
+	const struct tensors<struct lookahead> all = tensors_copy(list, count);
+
+	if (all.at)
+		LAUNCH(look_ahead, dim3((unsigned)all.blocks), THREADS, 0, all);
 }

@@ -2,6 +2,7 @@
  * The device, its streams, memory there, and what went wrong.
  */
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "op/cuda/kernel.h"
 
@@ -274,6 +275,21 @@ cuda_scratch(enum cuda_scratch which, size_t bytes)
 	static struct kept all[SCRATCHES];
 
 	return grow(&all[which], bytes);
+}
+
+void *
+cuda_host_scratch(size_t bytes)
+{
+	static struct kept all;
+
+	if (all.bytes < bytes) {
+		free(all.at);
+		all.at = malloc(bytes);
+		all.bytes = all.at ? bytes : 0;
+		if (!all.at)
+			cuda_fault("malloc", "out of memory for an operation's scratch");
+	}
+	return all.at;
 }
 
 /* --- Offsets, tokens and indices: the host's, and their copies. */

@@ -1,51 +1,70 @@
 /*
  * The sum of squares in double, in blocks of fixed size: for norms.
  */
-#include "op/cuda/kernel.h"
+#include "op/cuda/tensors.h"
+
+struct sumsq_tensor {
+	const float *x;
+	size_t n;
+};
 
 __global__ static void
-squares(double *part, const float *x, size_t n)
+squares(double *part, struct tensors<struct sumsq_tensor> all)
 {
+	const struct chunk c = own_chunk(all);
+	const float *from = all.at[c.tensor].x;
 	double sum = 0;
 
-	for (size_t i = first_element(); i < n; i += element_step())
-		sum += (double)x[i] * (double)x[i];
+	for (size_t i = c.begin; i < c.end; i += STRIDE) {
+		float x[COLUMNS];
+
+		load_columns(x, from + i, columns_left(i, c.end));
+		for (int k = 0; k < COLUMNS; k++)
+			sum += (double)x[k] * (double)x[k];
+	}
 	sum = sum_block(sum);
 	if (threadIdx.x == 0)
 		part[blockIdx.x] = sum;
 }
 
-/* *out = the sum of part (n) */
+/* A block adds up what its tensor's blocks have found. */
 __global__ static void
-total(double *out, const double *part, int n)
+total(double *sums, const double *part, struct tensors<struct sumsq_tensor> all)
 {
+	const int tensor = (int)blockIdx.x;
 	double sum = 0;
 
-	for (int i = (int)threadIdx.x; i < n; i += THREADS)
+	for (int i = all.first[tensor] + (int)threadIdx.x; i < all.first[tensor + 1]; i += THREADS)
 		sum += part[i];
 	sum = sum_block(sum);
 	if (threadIdx.x == 0)
-		*out = sum;
+		sums[tensor] = sum;
+}
+
+/* -1 (and a fault) when there is no memory. */
+static int
+add_up(double *sums, struct tensors<struct sumsq_tensor> all)
+{
+	const size_t count = (size_t)all.count;
+	double *out = (double *)cuda_scratch(SCRATCH_SUMS, (count + (size_t)all.blocks) * sizeof *out);
+
+	if (!all.at || !out)
+		return -1;
+	LAUNCH(squares, dim3((unsigned)all.blocks), THREADS, 0, out + count, all);
+	LAUNCH(total, dim3((unsigned)count), THREADS, 0, out, out + count, all);
+	cuda_get(sums, out, count * sizeof *out);
+	return 0;
 }
 
 void
 cuda_sumsq(double *sums, const float *const *x, const size_t *n, int count)
 {
-	const size_t bytes = (size_t)count * sizeof(double);
-	double *part = (double *)cuda_scratch(SCRATCH_SUMS, PARTS * sizeof *part + bytes);
+	struct sumsq_tensor *host = tensors_room<struct sumsq_tensor>(count);
 
-	for (int i = 0; i < count && !part; i++)
-		sums[i] = NAN;
-	if (!part)
+	for (int i = 0; i < count && host; i++)
+		host[i] = { x[i], n[i] };
+	if (host && !add_up(sums, tensors_send(host, count)))
 		return;
-	cuda_zero(part + PARTS, bytes);
-	for (int i = 0; i < count; i++) {
-		const dim3 blocks = elements(n[i], PARTS);
-
-		if (!n[i])
-			continue;
-		LAUNCH(squares, blocks, THREADS, 0, part, x[i], n[i]);
-		LAUNCH(total, dim3(1), THREADS, 0, part + PARTS + i, part, (int)blocks.x);
-	}
-	cuda_get(sums, part + PARTS, bytes);
+	for (int i = 0; i < count; i++)
+		sums[i] = NAN;
 }
