@@ -5,7 +5,7 @@
 #include "op/cpu/cpu.h"
 #include "sys/philox.h"
 
-enum { BLOCKS = 16, COLUMNS = 4, DRAWS = COLUMNS * BLOCKS };
+enum { BLOCKS = 64, COLUMNS = 4, DRAWS = COLUMNS * BLOCKS };
 
 /* The numbers of columns COLUMNS block[b] and on of row[b]. */
 VECTOR static void
