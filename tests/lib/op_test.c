@@ -441,6 +441,16 @@ check_bf16(int N, int I, int O)
 	float *d = values(n, 5), *din = values(in_n, 6), *dw = values(w_n, 7), *db = values((size_t)O, 8);
 	double *Din = calloc(in_n, sizeof *Din), *Dw = calloc(w_n, sizeof *Dw), *Db = calloc((size_t)O, sizeof *Db);
 	double *want = product_double(in, weight, bias, N, I, O, PRECISION_BF16);
+	float *pre = values(n, 9);
+	bf16 *out16 = calloc(n, sizeof *out16);
+	struct linear forward = { .out = out,
+		                  .in = in,
+		                  .weight = weight,
+		                  .bias = bias,
+		                  .N = N,
+		                  .I = I,
+		                  .O = O,
+		                  .precision = PRECISION_BF16 };
 	struct linear_backward back = { .din = din,
 		                        .dweight = dw,
 		                        .dbias = db,
@@ -452,15 +462,18 @@ check_bf16(int N, int I, int O)
 		                        .O = O,
 		                        .precision = PRECISION_BF16 };
 
-	op->linear(&(struct linear){ .out = out,
-	                             .in = in,
-	                             .weight = weight,
-	                             .bias = bias,
-	                             .N = N,
-	                             .I = I,
-	                             .O = O,
-	                             .precision = PRECISION_BF16 });
+	op->linear(&forward);
 	same("bf16", out, want, n, FORWARD);
+	forward.pre = pre;
+	forward.out16 = out16;
+	forward.act = ACT_GELU;
+	op->linear(&forward);
+	same("bf16 before the activation", pre, want, n, FORWARD);
+	for (size_t i = 0; i < n; i++)
+		want[i] = want[i] * 0.5 * (1 + erf(want[i] / sqrt(2)));
+	same("bf16, GELU", out, want, n, FORWARD);
+	for (size_t i = 0; i < n; i++)
+		assert_int_equal(out16[i], bits_of(out[i]));
 	for (int r = 0; r < N; r++)
 		for (int o = 0; o < O; o++) {
 			const double by = factor(d[r * O + o], PRECISION_BF16);
@@ -484,7 +497,7 @@ check_bf16(int N, int I, int O)
 	same("bf16 by in, added", din, Din, in_n, BACKWARD);
 	same("bf16 by weight, added", dw, Dw, w_n, BACKWARD);
 	free(in), free(weight), free(bias), free(out), free(d), free(din), free(dw), free(db), free(want);
-	free(Din), free(Dw), free(Db);
+	free(Din), free(Dw), free(Db), free(pre), free(out16);
 }
 
 static void
@@ -497,6 +510,7 @@ test_bf16(void **state)
 	check_bf16(1, 2, 1);
 	check_bf16(70, 300, 33);
 	check_bf16(345, 40, 1100);
+	check_bf16(700, 601, 64);
 }
 
 /* n times x */

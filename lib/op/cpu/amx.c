@@ -9,21 +9,21 @@
  *
  * Zeros fill K and N up to multiples of 32. A panel's chunk, 16 kB, stays in the first cache while the rows of a pass by it.
  */
-#include "op/cpu/amx.h"
-
-#include "op/cpu/cpu.h"
+#include "op/cpu/matmul.h"
 
 #ifdef __x86_64__
 
-#include <immintrin.h>
 #include <omp.h>
 #include <pthread.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "op/cpu/cpu.h"
+#include "op/cpu/pairs.h"
+
 #define TILES __attribute__((target("avx512f,avx512bw,avx512vl,avx512bf16,amx-tile,amx-bf16")))
 
-enum { TILE = 16, STEP = 32, PANEL = 32, BLOCK = 32, CHUNK = 256 };
+enum { PANEL = 32, BLOCK = 32, CHUNK = 256 };
 enum {
 	TILE_ELEMENTS = TILE * STEP,
 	STEP_ELEMENTS = STEP * PANEL,
@@ -49,27 +49,6 @@ ask(void)
 	         !syscall(SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA);
 }
 
-int
-amx_here(void)
-{
-	static pthread_once_t once = PTHREAD_ONCE_INIT;
-
-	pthread_once(&once, ask);
-	return usable;
-}
-
-static int
-parts_of(int n, int size)
-{
-	return (n + size - 1) / size;
-}
-
-static int
-lesser(int a, int b)
-{
-	return a < b ? a : b;
-}
-
 static int
 whole_steps(int K)
 {
@@ -77,54 +56,6 @@ whole_steps(int K)
 }
 
 /* --- Into the order of a tile. */
-
-/* Up to 32 elements, zeros after the first n. */
-TILES static inline __m512i
-load(const bf16 *at, int n)
-{
-	return _mm512_maskz_loadu_epi16(n >= STEP ? ~0u : n <= 0 ? 0 : (1u << n) - 1, at);
-}
-
-/* 16 rows of 16 pairs: in each step, what is `apart` rows and columns off the diagonal changes places. */
-TILES static inline __attribute__((always_inline)) void
-transpose(__m512i row[TILE])
-{
-	const __m512i lane = _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
-
-#pragma GCC unroll 4
-	for (int apart = TILE / 2; apart; apart /= 2) {
-		const __mmask16 beyond = _mm512_test_epi32_mask(lane, _mm512_set1_epi32(apart));
-		const __m512i upper = _mm512_mask_add_epi32(lane, beyond, lane, _mm512_set1_epi32(TILE - apart));
-		const __m512i lower = _mm512_add_epi32(upper, _mm512_set1_epi32(apart));
-
-#pragma GCC unroll 16
-		for (int i = 0; i < TILE; i++)
-			if (!(i & apart)) {
-				const __m512i a = row[i], b = row[i + apart];
-
-				row[i] = _mm512_permutex2var_epi32(a, upper, b);
-				row[i + apart] = _mm512_permutex2var_epi32(a, lower, b);
-			}
-	}
-}
-
-/* Columns [0, 32) of two rows of K become pairs: 16 to a vector. */
-TILES static inline void
-pair(__m512i out[2], __m512i even, __m512i odd)
-{
-	const __m512i each = _mm512_set_epi16(47, 15, 46, 14, 45, 13, 44, 12, 43, 11, 42, 10, 41, 9, 40, 8, 39, 7, 38,
-	                                      6, 37, 5, 36, 4, 35, 3, 34, 2, 33, 1, 32, 0);
-
-	out[0] = _mm512_permutex2var_epi16(even, each, odd);
-	out[1] = _mm512_permutex2var_epi16(even, _mm512_add_epi16(each, _mm512_set1_epi16(TILE)), odd);
-}
-
-/* Row k of a matrix (K, N) from column n on; nothing where there is no such row. */
-TILES static inline __m512i
-row_from(const bf16 *at, int K, int N, int k, int n)
-{
-	return k < K ? load(at + (size_t)k * (size_t)N + n, N - n) : _mm512_setzero_si512();
-}
 
 TILES static void
 pack_step(bf16 *out, const bf16 *b, int K, int N, int k, int n)
@@ -165,8 +96,8 @@ step_at(int K, int N, int k, int n)
 	       (size_t)(k - chunk) * PANEL;
 }
 
-size_t
-amx_packed_size(int K, int N)
+static size_t
+packed_size(int K, int N)
 {
 	return (size_t)whole_steps(K) * (size_t)(parts_of(N, PANEL) * PANEL) * sizeof(bf16);
 }
@@ -182,8 +113,8 @@ pack_area(bf16 *out, const struct matrix *b, int K, int N, int k, int k_end, int
 }
 
 /* Each area such that what is read of a row is a kilobyte or a half. */
-void
-amx_pack(bf16 *out, const struct matrix *b, int K, int N)
+static void
+pack(bf16 *out, const struct matrix *b, int K, int N)
 {
 	const int turned = b->order == TRANSPOSED, tall = turned ? CHUNK : STEP, wide = turned ? PANEL : 16 * PANEL;
 
@@ -316,16 +247,6 @@ half_row(int r, int half)
 	return (size_t)((r / TILE * 2 + half) * TILE_SUMS + r % TILE * TILE);
 }
 
-/* Elements of the result where they are wanted. */
-TILES static inline void
-put(const struct product *p, size_t to, __mmask16 mask, __m512 x)
-{
-	if (p->c)
-		_mm512_mask_storeu_ps(p->c + to, mask, x);
-	if (p->c16)
-		_mm256_mask_storeu_epi16(p->c16 + to, mask, (__m256i)_mm512_cvtneps_pbh(x));
-}
-
 /* A block of the product from its sums: rows from m, columns from n on. */
 TILES static void
 finish_block(const struct product *p, float *sums, int m, int rows, int n)
@@ -346,7 +267,7 @@ finish_block(const struct product *p, float *sums, int m, int rows, int n)
 			if (p->add)
 				y = _mm512_add_ps(y, _mm512_maskz_loadu_ps(mask[half], p->c + to));
 			if (p->pre)
-				_mm512_mask_storeu_ps(p->pre + to, mask[half], y);
+				store(p->pre + to, mask[half], y, 1);
 			if (p->act == ACT_NONE)
 				put(p, to, mask[half], y);
 			else
@@ -419,6 +340,7 @@ multiply_part(const struct product *p, const struct part *part)
 			}
 	}
 	_tile_release();
+	_mm_sfence();
 }
 
 /* The size of parts of n blocks (or panels), at most `most`, such that the parts are a multiple of `wanted` if there are enough. */
@@ -428,8 +350,8 @@ evenly(int n, int wanted, int most)
 	return parts_of(n, wanted * parts_of(n, wanted * most));
 }
 
-void
-amx_multiply(const struct product *p)
+static void
+multiply(const struct product *p)
 {
 	static struct kept room;
 	const int threads = omp_get_max_threads(), blocks = parts_of(p->M, BLOCK), panels = parts_of(p->N, PANEL);
@@ -439,11 +361,11 @@ amx_multiply(const struct product *p)
 	struct product whole = *p;
 
 	if (whole.b.order != PACKED) {
-		bf16 *b = cpu_kept(&room, amx_packed_size(p->K, p->N));
+		bf16 *b = cpu_kept(&room, packed_size(p->K, p->N));
 
 		if (!b)
 			return;
-		amx_pack(b, &p->b, p->K, p->N);
+		pack(b, &p->b, p->K, p->N);
 		whole.b = (struct matrix){ b, PACKED };
 	}
 #pragma omp parallel for collapse(2) schedule(static) if ((size_t)p->M * (size_t)p->N > PARALLEL_LEAST)
@@ -452,35 +374,22 @@ amx_multiply(const struct product *p)
 			multiply_part(&whole, &(struct part){ m, lesser(high, p->M - m), n, lesser(wide, p->N - n) });
 }
 
+const struct bf16_products *
+amx_products(void)
+{
+	static const struct bf16_products here = { packed_size, pack, multiply };
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+	pthread_once(&once, ask);
+	return usable ? &here : NULL;
+}
+
 #else
 
-int
-amx_here(void)
+const struct bf16_products *
+amx_products(void)
 {
-	return 0;
-}
-
-size_t
-amx_packed_size(int K, int N)
-{
-	(void)K;
-	(void)N;
-	return 0;
-}
-
-void
-amx_pack(bf16 *out, const struct matrix *b, int K, int N)
-{
-	(void)out;
-	(void)b;
-	(void)K;
-	(void)N;
-}
-
-void
-amx_multiply(const struct product *p)
-{
-	(void)p;
+	return NULL;
 }
 
 #endif

@@ -3,6 +3,7 @@
  */
 #include "op/cpu/cpu.h"
 #include "op/cpu/matmul.h"
+#include "sys/half.h"
 
 /* What a linear layer needs beside its arguments, kept for next time. */
 enum scratch { WEIGHT, INPUT, GRADIENT, SCRATCHES };
@@ -59,26 +60,56 @@ cpu_linear(const struct linear *l)
 	                              .precision = precision });
 }
 
-/* Columns [from, to) of all rows, a row after the other: the same order for any number of threads. */
+/* dbias += the sums of columns [from, to) of dout (N, O), a row after the other: the same order for any number of threads. */
 VECTOR static void
-sum_columns(float *out, const float *x, int rows, size_t n, size_t from, size_t to)
+sum_columns(const struct linear_backward *l, size_t from, size_t to)
 {
-	for (int r = 0; r < rows; r++)
+	for (int r = 0; r < l->N; r++)
 		for (size_t i = from; i < to; i++)
-			out[i] += x[(size_t)r * n + i];
+			l->dbias[i] += l->dout[(size_t)r * (size_t)l->O + i];
 }
 
 enum { COLUMNS = 64 };
 
-/* out (n) written (or added) = the sums of x (rows, n)'s columns */
-static void
-column_sums(float *out, const float *x, int rows, int n, int add)
+/* The same of COLUMNS columns, which are rounded in passing. */
+VECTOR static void
+sum_and_round_columns(const struct linear_backward *l, bf16 *rounded, size_t from)
 {
-	if (!add)
-		memset(out, 0, (size_t)n * sizeof *out);
-#pragma omp parallel for schedule(static) if ((size_t)rows * (size_t)n > PARALLEL_LEAST)
-	for (int from = 0; from < n; from += COLUMNS)
-		sum_columns(out, x, rows, (size_t)n, (size_t)from, (size_t)(from + COLUMNS < n ? from + COLUMNS : n));
+	float sum[COLUMNS];
+
+	memcpy(sum, l->dbias + from, sizeof sum);
+	for (int r = 0; r < l->N; r++) {
+		const size_t at = (size_t)r * (size_t)l->O + from;
+
+		for (int i = 0; i < COLUMNS; i++) {
+			sum[i] += l->dout[at + (size_t)i];
+			rounded[at + (size_t)i] = float_to_bfloat(l->dout[at + (size_t)i]);
+		}
+	}
+	memcpy(l->dbias + from, sum, sizeof sum);
+}
+
+/* dbias, and dout in the precision of the products; NULL when there is no memory for it. */
+static const void *
+take_gradient(const struct linear_backward *l)
+{
+	const size_t O = (size_t)l->O, n = (size_t)l->N * O;
+	bf16 *out = l->precision == PRECISION_BF16 && n ? scratch(GRADIENT, n * sizeof *out) : NULL;
+
+	if (!l->add_weight)
+		memset(l->dbias, 0, O * sizeof *l->dbias);
+#pragma omp parallel for schedule(static) if (n > PARALLEL_LEAST)
+	for (size_t from = 0; from < O; from += COLUMNS) {
+		if (out && from + COLUMNS <= O)
+			sum_and_round_columns(l, out, from);
+		else
+			sum_columns(l, from, from + COLUMNS < O ? from + COLUMNS : O);
+	}
+	if (out && O % COLUMNS)
+		for (int r = 0; r < l->N; r++)
+			cpu_narrow_row(out + (size_t)r * O + O / COLUMNS * COLUMNS,
+			               l->dout + (size_t)r * O + O / COLUMNS * COLUMNS, O % COLUMNS);
+	return l->precision == PRECISION_BF16 ? (const void *)out : l->dout;
 }
 
 void
@@ -87,13 +118,12 @@ cpu_linear_backward(const struct linear_backward *l)
 	size_t N = (size_t)l->N, O = (size_t)l->O, I = (size_t)l->I;
 	const void *dout, *in, *weight;
 
-	column_sums(l->dbias, l->dout, l->N, l->O, l->add_weight);
+	dout = take_gradient(l);
 	if (!N) {
 		if (!l->add_weight)
 			memset(l->dweight, 0, O * I * sizeof *l->dweight);
 		return;
 	}
-	dout = rounded(GRADIENT, l->dout, NULL, N * O, l->precision);
 	in = rounded(INPUT, l->in, l->in16, N * I, l->precision);
 	if (!dout || !in)
 		return;
@@ -104,6 +134,7 @@ cpu_linear_backward(const struct linear_backward *l)
 	                              .N = l->I,
 	                              .K = l->N,
 	                              .add = l->add_weight,
+	                              .far = 1,
 	                              .precision = l->precision });
 	if (!l->din)
 		return;

@@ -1,6 +1,6 @@
 /*
- * oneDNN's matmul, float32 or bf16 in, float32 out, then the activation in one pass; AMX's tiles (amx.c) where they are and
- * the product is in bf16. Each sum runs over K in one order, whatever the number of threads: with AMX, oneDNN 2.6 cuts it by
+ * oneDNN's matmul, float32 or bf16 in, float32 out, then the activation in one pass; our own products in bf16 where the processor
+ * has instructions for them. Each sum runs over K in one order, whatever the number of threads: with AMX, oneDNN 2.6 cuts it by
  * the count of rows and threads.
  */
 #include "op/cpu/matmul.h"
@@ -9,12 +9,11 @@
 #include <pthread.h>
 #include <stdlib.h>
 
-#include "op/cpu/amx.h"
 #include "op/cpu/cpu.h"
 
 struct packed {
 	enum precision precision;
-	dnnl_memory_desc_t layout; /* oneDNN's, (I, O of all parts); amx.c has its own */
+	dnnl_memory_desc_t layout; /* oneDNN's, (I, O of all parts); our own products have theirs */
 	void *weight;
 	float *bias;
 };
@@ -241,15 +240,22 @@ multiply_and_finish(const struct product *p)
 		finish(p, c);
 }
 
-static int
-on_tiles(enum precision precision)
+/* NULL: oneDNN's. */
+static const struct bf16_products *
+own_products(enum precision precision)
 {
-	return precision == PRECISION_BF16 && amx_here();
+	const struct bf16_products *tiles;
+
+	if (precision != PRECISION_BF16)
+		return NULL;
+	tiles = amx_products();
+	return tiles ? tiles : dot_products();
 }
 
 void
 cpu_matmul(const struct product *p)
 {
+	const struct bf16_products *own;
 	struct product whole = *p;
 
 	if (p->packed) {
@@ -257,8 +263,9 @@ cpu_matmul(const struct product *p)
 		whole.b = (struct matrix){ p->packed->weight, PACKED };
 		whole.bias = p->packed->bias;
 	}
-	if (on_tiles(whole.precision))
-		amx_multiply(&whole);
+	own = own_products(whole.precision);
+	if (own)
+		own->multiply(&whole);
 	else
 		multiply_and_finish(&whole);
 }
@@ -320,15 +327,16 @@ static int
 fill(struct packed *p, const float *weight, int O, int I)
 {
 	const dnnl_memory_desc_t source = describe_matrix(I, O, PRECISION_F32, TRANSPOSED);
+	const struct bf16_products *own = own_products(p->precision);
 	bf16 *narrow;
 
-	if (!on_tiles(p->precision))
+	if (!own)
 		return lay_out(p->weight, &p->layout, weight, &source);
 	narrow = cpu_alloc((size_t)O * (size_t)I * sizeof *narrow);
 	if (!narrow)
 		return -1;
 	cpu_narrow(narrow, weight, (size_t)O * (size_t)I);
-	amx_pack(p->weight, &(struct matrix){ narrow, TRANSPOSED }, I, O);
+	own->pack(p->weight, &(struct matrix){ narrow, TRANSPOSED }, I, O);
 	cpu_free(narrow);
 	return 0;
 }
@@ -357,12 +365,13 @@ struct packed *
 cpu_pack(const struct pack *from)
 {
 	struct packed *p = calloc(1, sizeof *p);
-	const int tiled = on_tiles(from->precision), O = from->parts * from->O;
-	int bad = !p || (!tiled && choose_layout(&p->layout, from));
+	const struct bf16_products *own = own_products(from->precision);
+	const int O = from->parts * from->O;
+	int bad = !p || (!own && choose_layout(&p->layout, from));
 
 	if (!bad) {
 		p->precision = from->precision;
-		p->weight = cpu_alloc(tiled ? amx_packed_size(from->I, O) : dnnl_memory_desc_get_size(&p->layout));
+		p->weight = cpu_alloc(own ? own->packed_size(from->I, O) : dnnl_memory_desc_get_size(&p->layout));
 		p->bias = cpu_alloc((size_t)O * sizeof *p->bias);
 		bad = !p->weight || !p->bias || fill_from_parts(p, from);
 	}
