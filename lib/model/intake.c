@@ -12,7 +12,7 @@ images_once(const struct model *m, const struct batch *batch, const struct pass 
 	return !m->train && !pass->dropped && !tape_spans_by_place(m, pass, batch->n);
 }
 
-/* Of images once: how many of the first ones need not be computed, since the batch before has left what is wanted of them. */
+/* Of images once: how many of the first ones, none or one, need not be computed, since the batch before has left what is wanted of it. */
 static int
 images_known(const struct model *m, const struct batch *batch, const struct pass *pass)
 {

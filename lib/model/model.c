@@ -4,7 +4,6 @@
 #include "model/model.h"
 
 #include <stdlib.h>
-#include <string.h>
 
 #include "model/tape.h"
 
