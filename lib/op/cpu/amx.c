@@ -18,12 +18,11 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "op/cpu/cpu.h"
 #include "op/cpu/pairs.h"
 
 #define TILES __attribute__((target("avx512f,avx512bw,avx512vl,avx512bf16,amx-tile,amx-bf16")))
 
-enum { PANEL = 32, BLOCK = 32, CHUNK = 256 };
+enum { TILE = 16, STEP = 32, BLOCK = 32, CHUNK = 256 };
 enum {
 	TILE_ELEMENTS = TILE * STEP,
 	STEP_ELEMENTS = STEP * PANEL,
@@ -251,35 +250,20 @@ half_row(int r, int half)
 TILES static void
 finish_block(const struct product *p, float *sums, int m, int rows, int n)
 {
-	const uint32_t wanted = p->N - n >= PANEL ? ~0u : (1u << (p->N - n)) - 1;
-	const __mmask16 mask[2] = { (__mmask16)wanted, (__mmask16)(wanted >> TILE) };
-	const size_t at = (size_t)m * (size_t)p->N + (size_t)n;
-	__m512 bias[2] = { _mm512_setzero_ps(), _mm512_setzero_ps() };
+	const struct columns columns = columns_of(p, n);
 
-	for (int half = 0; half < 2 && p->bias; half++)
-		bias[half] = _mm512_maskz_loadu_ps(mask[half], p->bias + n + half * TILE);
 	for (int r = 0; r < rows; r++)
 		for (int half = 0; half < 2; half++) {
 			float *x = sums + half_row(r, half);
-			const size_t to = at + (size_t)r * (size_t)p->N + (size_t)(half * TILE);
-			__m512 y = _mm512_add_ps(_mm512_loadu_ps(x), bias[half]);
 
-			if (p->add)
-				y = _mm512_add_ps(y, _mm512_maskz_loadu_ps(mask[half], p->c + to));
-			if (p->pre)
-				store(p->pre + to, mask[half], y, 1);
-			if (p->act == ACT_NONE)
-				put(p, to, mask[half], y);
-			else
-				_mm512_storeu_ps(x, y);
+			finish_half(&columns, m + r, half, _mm512_loadu_ps(x), x);
 		}
 	if (p->act == ACT_NONE)
 		return;
 	cpu_activate(sums, sums, BLOCK_ELEMENTS, p->act);
 	for (int r = 0; r < rows; r++)
 		for (int half = 0; half < 2; half++)
-			put(p, at + (size_t)r * (size_t)p->N + (size_t)(half * TILE), mask[half],
-			    _mm512_loadu_ps(sums + half_row(r, half)));
+			put(&columns, m + r, half, _mm512_loadu_ps(sums + half_row(r, half)));
 }
 
 /* What one thread does at a time: some rows of some columns. */
@@ -368,7 +352,7 @@ multiply(const struct product *p)
 		pack(b, &p->b, p->K, p->N);
 		whole.b = (struct matrix){ b, PACKED };
 	}
-#pragma omp parallel for collapse(2) schedule(static) if ((size_t)p->M * (size_t)p->N > PARALLEL_LEAST)
+#pragma omp parallel for collapse(2) schedule(static) if (product_is_large(p))
 	for (int m = 0; m < p->M; m += high)
 		for (int n = 0; n < p->N; n += wide)
 			multiply_part(&whole, &(struct part){ m, lesser(high, p->M - m), n, lesser(wide, p->N - n) });

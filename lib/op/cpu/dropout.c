@@ -1,6 +1,7 @@
 /*
  * Dropout, which all that drop use (op.h, struct dropout): BLOCKS counters of philox4x32 (sys/philox.h) side by side, each of which
- * gives the numbers of four columns.
+ * gives the numbers of four columns. A round waits for the one before it: so many counters at once that the processor has others
+ * to go on with meanwhile.
  */
 #include "op/cpu/cpu.h"
 #include "sys/philox.h"

@@ -73,7 +73,7 @@ enum { COLUMNS = 64 };
 
 /* The same of COLUMNS columns, which are rounded in passing. */
 VECTOR static void
-sum_and_round_columns(const struct linear_backward *l, bf16 *rounded, size_t from)
+sum_and_round_columns(const struct linear_backward *l, bf16 *twin, size_t from)
 {
 	float sum[COLUMNS];
 
@@ -83,7 +83,7 @@ sum_and_round_columns(const struct linear_backward *l, bf16 *rounded, size_t fro
 
 		for (int i = 0; i < COLUMNS; i++) {
 			sum[i] += l->dout[at + (size_t)i];
-			rounded[at + (size_t)i] = float_to_bfloat(l->dout[at + (size_t)i]);
+			twin[at + (size_t)i] = float_to_bfloat(l->dout[at + (size_t)i]);
 		}
 	}
 	memcpy(l->dbias + from, sum, sizeof sum);

@@ -1,7 +1,7 @@
 /*
- * oneDNN's matmul, float32 or bf16 in, float32 out, then the activation in one pass; our own products in bf16 where the processor
- * has instructions for them. Each sum runs over K in one order, whatever the number of threads: with AMX, oneDNN 2.6 cuts it by
- * the count of rows and threads.
+ * oneDNN's matmul, float32 or bf16 in, float32 out, then the activation in one pass; in bf16 our own products where the
+ * processor has the instructions: AMX's (amx.c), since oneDNN 2.6 cuts rows by the count of threads there, and with them the
+ * sums; else AVX-512's (dot.c), which are faster. Each sum runs over K in one order, whatever the number of threads.
  */
 #include "op/cpu/matmul.h"
 

@@ -7,7 +7,7 @@
 
 #include "op/op.h"
 
-/* How a matrix lies: row-major, as (columns, rows) row-major, or as our own products pack it (b only). */
+/* How a matrix lies: row-major, as (columns, rows) row-major, or in an order of the products' own (b only). */
 enum order { PLAIN, TRANSPOSED, PACKED };
 
 /* A dense matrix of floats or bf16s. */
@@ -18,7 +18,8 @@ struct matrix {
 
 /*
  * c (M, N) written = act(a (M, K) b (K, N) + bias (N)), or the same with what is in c added before act if add. bias may be
- * NULL. pre, if not NULL, (M, N) written: before act. c16, if not NULL, written: c's twin, and then c may be NULL.
+ * NULL. pre, if not NULL, (M, N) written: before act. c16, if not NULL, written: c's twin, and then c may be NULL. M, N and K
+ * are at least 1.
  */
 struct product {
 	float *c, *pre;
@@ -28,7 +29,7 @@ struct product {
 	const float *bias;
 	int M, N, K;
 	int add;
-	int far; /* c is not read soon: a hint */
+	int far; /* c is not read soon: a hint (of pre it is always so) */
 	enum activation act;
 	enum precision precision; /* of a and b */
 };
