@@ -25,7 +25,7 @@ edit() {
 train() {
 	local checkpoint=$1 status
 	shift
-	if vqa-forward -t -b "${batch:-4}" -p "${precision:-f32}" -r 3 --dropout 0 "$checkpoint" <"${stream:-stream}" 2>said.forward | edit "${before:-}" | vqa-loss 2>said.loss |
+	if vqa-forward -t -D "${VQA_TEST_DEVICE:-cpu}" -b "${batch:-4}" -p "${precision:-f32}" -r 3 --dropout 0 "$checkpoint" <"${stream:-stream}" 2>said.forward | edit "${before:-}" | vqa-loss 2>said.loss |
 		vqa-backward 2>said.backward | edit "${after:-}" | timeout 60 vqa-step "$@" 2>said.step >table; then
 		status=("${PIPESTATUS[@]}")
 	else

@@ -283,7 +283,8 @@ struct gather_backward {
 /*
  * LAMB as the reference's optimizers/lamb.py, for one tensor of n: m = b1 m + (1-b1) g', v = b2 v + (1-b2) g'^2 with g' = g scale,
  * u = m/(sqrt(v) + eps) + wd p, trust = min(|p|, 10)/|u| (1 if either is 0) but at least min_trust, p -= lr trust u.
- * No bias correction. param, m, v are changed in place. Norms are summed in double, in one fixed order.
+ * No bias correction. param, m, v are changed in place. Norms are summed in one fixed order, in double; a backend may add a few squares in
+ * float32 first.
  */
 struct lamb {
 	float *param, *m, *v;
@@ -353,7 +354,7 @@ struct op {
 	 */
 	void (*fetch)(int turn, const void *src, size_t bytes);
 	const void *(*fetched)(int turn, struct err *err);
-	void (*copy)(void *dst, const void *src, size_t bytes); /* both backend memory, apart from each other */
+	void (*copy)(void *dst, const void *src, size_t bytes); /* both backend memory; they do not overlap */
 	void (*zero)(void *dst, size_t bytes);
 	/*
 	 * Where memory is a device's: lend a whole block of alloc() to other processes, borrow another's, give it back. The lender keeps it
@@ -395,7 +396,7 @@ struct op {
 
 	/* sums[i] (HOST) = the sum of the squares of x[i] (n[i]), not finite if any element is not. A device is waited for once, for all. */
 	void (*sumsq)(double *sums, const float *const *x, const size_t *n, int count);
-	/* Of a list of tensors, which lie apart from each other: a device is asked for all at once. */
+	/* Of a list of tensors, which do not overlap: a device is asked for all at once. count may be 0, and so may a tensor's n. */
 	void (*lamb)(const struct lamb *list, int count);
 	void (*adamw)(const struct adamw *list, int count);
 	void (*lookahead)(const struct lookahead *list, int count);

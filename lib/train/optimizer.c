@@ -161,33 +161,23 @@ adamw_of(const struct optimizer *o, const struct step *s, int i, bf16 *twin)
 }
 
 static struct lookahead
-lookahead_of(const struct optimizer *o, const struct step *s, int i, bf16 *twin)
+lookahead_of(const struct optimizer *o, const struct step *s, int i)
 {
 	return (struct lookahead){ .param = s->weights[i],
 		                   .slow = o->slow[i],
-		                   .twin = twin,
+		                   .twin = s->twins[i],
 		                   .n = o->params->list[i].n,
 		                   .alpha = o->set.lookahead_alpha };
 }
 
-/* Spans, and alphas where they are kept: at each step's end. */
-static int
-clamped(const struct optimizer *o, int i)
-{
-	const enum init init = o->params->list[i].init;
-
-	return init == INIT_SPAN || (init == INIT_ALPHA && o->set.keep_alphas);
-}
-
-/* The twin is for the last to write that changes the weights. */
+/* The last operation of a step that changes a weight writes its twin. */
 static int
 update(struct optimizer *o, const struct step *s, struct err *err)
 {
 	int n = 0;
 
 	for (int i = 0; i < o->params->n; i++) {
-		const int changes = clamped(o, i) || (s->sync && o->slow[i]);
-		bf16 *twin = changes ? NULL : s->twins[i];
+		bf16 *twin = s->sync && o->slow[i] ? NULL : s->twins[i];
 
 		if (s->flags[i] == GRADIENT_NONE && !o->m[i])
 			continue;
@@ -215,15 +205,24 @@ look_ahead(struct optimizer *o, const struct step *s, struct err *err)
 		if (!o->m[i])
 			continue;
 		if (o->slow[i]) {
-			o->lookahead[n++] = lookahead_of(o, s, i, clamped(o, i) ? NULL : s->twins[i]);
+			o->lookahead[n++] = lookahead_of(o, s, i);
 			continue;
 		}
 		if (optimizer_room(o, o->slow, i, err))
 			return -1;
-		o->op->add(o->slow[i], s->weights[i], o->params->list[i].n);
+		o->op->copy(o->slow[i], s->weights[i], o->params->list[i].n * sizeof *s->weights[i]);
 	}
 	o->op->lookahead(o->lookahead, n);
 	return 0;
+}
+
+/* Spans, and alphas where they are kept: at each step's end. No product reads them, and they have no twins. */
+static int
+clamped(const struct optimizer *o, int i)
+{
+	const enum init init = o->params->list[i].init;
+
+	return init == INIT_SPAN || (init == INIT_ALPHA && o->set.keep_alphas);
 }
 
 static void
@@ -241,11 +240,7 @@ clamp(struct optimizer *o, const struct step *s)
 				                        .low = span ? SPAN_LOW : ALPHA_LOW,
 				                        .high = span ? SPAN_HIGH : ALPHA_HIGH };
 	}
-	if (n)
-		o->op->clamp(o->clamp, n);
-	for (int i = 0; n && i < o->params->n; i++)
-		if (o->m[i] && clamped(o, i) && s->twins[i])
-			o->op->narrow(s->twins[i], s->weights[i], o->params->list[i].n);
+	o->op->clamp(o->clamp, n);
 }
 
 int

@@ -87,8 +87,11 @@ test_linear(void **state)
 			din[i] /= 2;
 		for (size_t i = 0; i < w_n; i++)
 			dw[i] /= 2;
+		for (int i = 0; i < s->O; i++)
+			db[i] /= 2;
 		differences("linear by in, added", &f, all, w, 0, din);
 		differences("linear by weight, added", &f, all, w, 1, dw);
+		differences("linear by bias, added", &f, all, w, 2, db);
 		free(in), free(weight), free(bias), free(out), free(pre), free(d), free(w), free(din), free(dw),
 			free(db);
 	}
@@ -153,10 +156,13 @@ test_layernorm(void **state)
 			op->layernorm_backward(&back);
 			for (size_t i = 0; i < n; i++)
 				dres[i] /= 2;
-			for (int i = 0; i < D; i++)
+			for (int i = 0; i < D; i++) {
 				dgain[i] /= 2;
+				dbias[i] /= 2;
+			}
 			differences("layernorm by residual, added", &f, all, w, 1, dres);
 			differences("layernorm by gain, added", &f, all, w, 2, dgain);
+			differences("layernorm by bias, added", &f, all, w, 3, dbias);
 			free(in), free(residual), free(gain), free(bias), free(out), free(xhat), free(rstd), free(w),
 				free(din);
 			free(dres), free(dgain), free(dbias);
@@ -372,12 +378,12 @@ product_double(const float *in, const float *weight, const float *bias, int N, i
 	return out;
 }
 
+/* Some are beyond what our own products do at a time (AMX's tiles, AVX-512's dot products of pairs), some at its bounds. */
 static const struct {
 	int N, I, O; /* O: of each of two parts */
 } packed_shapes[] = {
-	{ 1, 1, 1 },      { 7, 5, 3 },     { 33, 70, 48 },  { 40, 64, 260 }, { 16, 32, 16 },
-	{ 17, 1100, 40 }, { 70, 290, 70 }, { 345, 33, 33 }, /* beyond what AMX's products do at a time, and at its bounds */
-	{ 20, 256, 420 },
+	{ 1, 1, 1 },      { 7, 5, 3 },     { 33, 70, 48 },  { 40, 64, 260 },  { 16, 32, 16 },
+	{ 17, 1100, 40 }, { 70, 290, 70 }, { 345, 33, 33 }, { 20, 256, 420 },
 };
 
 /* Two layers packed below each other against both alone; from float32 and from its twin; with and without out's own twin. */
@@ -494,23 +500,43 @@ check_bf16(int N, int I, int O)
 		Din[i] *= 2;
 	for (size_t i = 0; i < w_n; i++)
 		Dw[i] *= 2;
+	for (int i = 0; i < O; i++)
+		Db[i] *= 2;
 	same("bf16 by in, added", din, Din, in_n, BACKWARD);
 	same("bf16 by weight, added", dw, Dw, w_n, BACKWARD);
+	same("bf16 by bias, added", db, Db, (size_t)O, BACKWARD);
 	free(in), free(weight), free(bias), free(out), free(d), free(din), free(dw), free(db), free(want);
 	free(Din), free(Dw), free(Db), free(pre), free(out16);
 }
 
+/*
+ * Shapes for our own products on a processor, which go by panels of 32 columns, chunks of 256 of K and pairs of K, the last half of zeros
+ * where K is odd; AVX-512's by strips of 8 rows and parts of 640 at most, AMX's by blocks of 32 rows, 10 of them, 12 panels and 1,024 of K at
+ * a time. Rows, columns and K are N, O, I forward; O, I, N by weight; N, I, O by in.
+ */
 static void
 test_bf16(void **state)
 {
+	static const struct {
+		int N, I, O;
+	} shapes16[] = {
+		{ 1, 2, 1 },       /* the least: one pair; half a pair by weight and by in */
+		{ 9, 70, 52 },     /* a strip and a row; columns end within a panel's second half */
+		{ 10, 33, 13 },    /* last strips of 2 and 5 rows, by weight; odd I */
+		{ 11, 18, 10 },    /* of 3 and 2 */
+		{ 13, 15, 11 },    /* of 5 and 3 */
+		{ 23, 31, 39 },    /* of 7 and 7; all odd */
+		{ 21, 128, 64 },   /* whole lines, which go past the caches where they are not read soon */
+		{ 70, 300, 33 },   /* two chunks forward; odd O */
+		{ 345, 40, 1100 }, /* more than AMX does at a time; five chunks by in; odd N */
+		{ 700, 601, 64 },  /* two parts or more; three chunks forward and by weight; odd I */
+	};
+
 	(void)state;
 	if (!op->has(PRECISION_BF16))
 		skip();
-	check_bf16(9, 70, 52);
-	check_bf16(1, 2, 1);
-	check_bf16(70, 300, 33);
-	check_bf16(345, 40, 1100);
-	check_bf16(700, 601, 64);
+	for (size_t t = 0; t < sizeof shapes16 / sizeof *shapes16; t++)
+		check_bf16(shapes16[t].N, shapes16[t].I, shapes16[t].O);
 }
 
 /* n times x */
@@ -906,7 +932,7 @@ check_sums(const struct tensor *list)
 		for (size_t k = 0; k < n[i]; k++)
 			want += (double)x[i][k] * (double)x[i][k];
 		if (n[i])
-			assert_float_equal(sums[i] / want, 1, 1e-12);
+			assert_true(fabs(sums[i] / want - 1) <= 1e-12);
 		else
 			assert_true(sums[i] == 0);
 	}
@@ -922,6 +948,57 @@ check_not_finite(struct tensor *t)
 	assert_true(isfinite(sums[0]) && !isfinite(sums[1]) && isfinite(sums[2]));
 }
 
+/* Without a norm of weights or of update the trust is 1: not 0, nor its least, nor no number. */
+static void
+test_trust(void **state)
+{
+	enum { N = 300, CASES = 3 };
+	static const float given[CASES][2] = { { 0, 1 }, { 1, 0 }, { 0, 0 } }; /* weight, first moment */
+	float *v[CASES], *p[CASES], *m[CASES];
+	struct lamb l[CASES];
+
+	(void)state;
+	for (int i = 0; i < CASES; i++) {
+		p[i] = repeated(given[i][0], N);
+		m[i] = repeated(given[i][1], N);
+		v[i] = repeated(1, N);
+		l[i] = (struct lamb){ p[i], m[i], v[i], NULL, NULL, N, 1, 0.1, 0.9, 0.999, 1e-6, 0, 0.25 };
+	}
+	op->lamb(l, CASES);
+	for (int i = 0; i < CASES; i++) {
+		const double u = 0.9 * (double)given[i][1] / (sqrt(0.999) + 1e-6);
+
+		all_are("lamb without a norm", p[i], (double)given[i][0] - 0.1 * u, N, FORWARD);
+		free(p[i]), free(m[i]), free(v[i]);
+	}
+}
+
+static void
+test_clamp(void **state)
+{
+	float x[] = { NAN, -1, 0.5f, -INFINITY, 2, INFINITY, -NAN };
+	static const float want[] = { NAN, 0, 0.5f, 0, 1, 1, NAN };
+	struct err err;
+
+	(void)state;
+	op->clamp(&(struct clamp){ x, sizeof x / sizeof *x, 0, 1 }, 1);
+	assert_int_equal(op->sync(&err), 0);
+	for (size_t i = 0; i < sizeof x / sizeof *x; i++)
+		assert_true(isnan(want[i]) ? isnan(x[i]) : x[i] == want[i]);
+}
+
+static void
+check_empty_lists(void)
+{
+	struct err err;
+
+	op->lamb(&(struct lamb){ 0 }, 0);
+	op->adamw(&(struct adamw){ 0 }, 0);
+	op->lookahead(&(struct lookahead){ 0 }, 0);
+	op->clamp(&(struct clamp){ 0 }, 0);
+	assert_int_equal(op->sync(&err), 0);
+}
+
 static void
 test_optimizer(void **state)
 {
@@ -930,6 +1007,7 @@ test_optimizer(void **state)
 	(void)state;
 	for (int i = 0; i < TENSORS; i++)
 		make_tensor(&list[i], i);
+	check_empty_lists();
 	check_sums(list);
 	check_lamb(list);
 	check_adamw(list);
@@ -1075,6 +1153,8 @@ main(void)
 		cmocka_unit_test(test_embedding),
 		cmocka_unit_test(test_gather),
 		cmocka_unit_test(test_optimizer),
+		cmocka_unit_test(test_trust),
+		cmocka_unit_test(test_clamp),
 		cmocka_unit_test(test_lists_without_waiting),
 		cmocka_unit_test(test_packed),
 		cmocka_unit_test(test_bf16),

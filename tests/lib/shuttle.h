@@ -316,6 +316,7 @@ shuttle_sumsq(double *sums, const float *const *x, const size_t *n, int count)
 {
 	const float *there[CARGO_MOST];
 
+	assert_true(count <= CARGO_MOST);
 	for (int i = 0; i < count; i++) {
 		there[i] = x[i];
 		READS(there[i], n[i]);
@@ -329,6 +330,7 @@ shuttle_lamb(const struct lamb *list, int count)
 {
 	struct lamb l[CARGO_MOST];
 
+	assert_true(count <= CARGO_MOST);
 	for (int i = 0; i < count; i++) {
 		l[i] = list[i];
 		WRITES(l[i].param, l[i].n);
@@ -346,6 +348,7 @@ shuttle_adamw(const struct adamw *list, int count)
 {
 	struct adamw a[CARGO_MOST];
 
+	assert_true(count <= CARGO_MOST);
 	for (int i = 0; i < count; i++) {
 		a[i] = list[i];
 		WRITES(a[i].param, a[i].n);
@@ -363,6 +366,7 @@ shuttle_lookahead(const struct lookahead *list, int count)
 {
 	struct lookahead l[CARGO_MOST];
 
+	assert_true(count <= CARGO_MOST);
 	for (int i = 0; i < count; i++) {
 		l[i] = list[i];
 		WRITES(l[i].param, l[i].n);
@@ -378,6 +382,7 @@ shuttle_clamp(const struct clamp *list, int count)
 {
 	struct clamp c[CARGO_MOST];
 
+	assert_true(count <= CARGO_MOST);
 	for (int i = 0; i < count; i++) {
 		c[i] = list[i];
 		WRITES(c[i].x, c[i].n);
