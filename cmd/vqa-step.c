@@ -22,16 +22,16 @@ static int64_t step_size = 2000, total, save_every = 1000;
 
 static const struct opt opts[] = {
 	{ 'o', "output", OPT_TEXT, &folder, "DIR", "the run's folder: snapshots and log.tsv" },
-	{ 0, "optimizer", OPT_WORD("lamb|adamw"), &kind, "NAME", "lamb or adamw (lamb)" },
-	{ 0, "lr", OPT_REAL(0, 1e6), &lr, "LR", "learning rate, the lowest of a schedule (1e-5)" },
-	{ 0, "max-lr", OPT_REAL(0, 1e6), &max_lr, "LR", "the highest of a schedule (5e-5)" },
-	{ 0, "step-size", OPT_INT(1, 1e9), &step_size, "N", "steps from lowest to highest (2000)" },
-	{ 0, "total", OPT_INT(1, 1e9), &total, "N", "steps of a linear schedule, which needs it" },
-	{ 0, "schedule", OPT_WORD("cyclic|constant|linear"), &schedule, "NAME", "cyclic, constant or linear (cyclic)" },
-	{ 0, "weight-decay", OPT_REAL(0, 1e6), &weight_decay, "W", "weight decay (1.2e-6)" },
 	{ 0, "clip", OPT_REAL(0, 1e30), &clip, "C", "largest norm of all gradients together, 0: off (5)" },
 	{ 0, "lookahead", OPT_TEXT, &lookahead, "K,ALPHA", "Lookahead's steps and rate, or off (5,0.8)" },
+	{ 0, "lr", OPT_REAL(0, 1e6), &lr, "LR", "learning rate, the lowest of a schedule (1e-5)" },
+	{ 0, "max-lr", OPT_REAL(0, 1e6), &max_lr, "LR", "the highest of a schedule (5e-5)" },
+	{ 0, "optimizer", OPT_WORD("lamb|adamw"), &kind, "NAME", "lamb or adamw (lamb)" },
 	{ 0, "save-every", OPT_INT(0, 1e9), &save_every, "N", "steps between snapshots, 0: only at the end (1000)" },
+	{ 0, "schedule", OPT_WORD("cyclic|constant|linear"), &schedule, "NAME", "cyclic, constant or linear (cyclic)" },
+	{ 0, "step-size", OPT_INT(1, 1e9), &step_size, "N", "steps from lowest to highest (2000)" },
+	{ 0, "total", OPT_INT(1, 1e9), &total, "N", "steps of a linear schedule, which needs it" },
+	{ 0, "weight-decay", OPT_REAL(0, 1e6), &weight_decay, "W", "weight decay (1.2e-6)" },
 	{ 0 },
 };
 

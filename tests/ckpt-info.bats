@@ -54,7 +54,7 @@ small() {
 	[ "$(ckpt-info --json run | jq -r .file)" = run/LAST.safetensors ]
 	[ "$(ckpt-info --json run/LAST | jq -r .file)" = run/LAST.safetensors ]
 	mkdir empty
-	fails_with 1 "ckpt-info: empty: a folder without LAST.safetensors" ckpt-info empty
+	fails_with 1 "ckpt-info: empty: a folder without LAST.safetensors: no snapshot was saved in it" ckpt-info empty
 	fails_with 1 "ckpt-info: none: no such checkpoint: neither a file, nor with .safetensors or .pth added, nor a run's folder" ckpt-info none
 	mkfifo pipe
 	fails_with 1 "ckpt-info: pipe: no such checkpoint: neither a file, nor with .safetensors or .pth added, nor a run's folder" ckpt-info pipe

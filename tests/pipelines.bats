@@ -106,6 +106,7 @@ group_ended() {
 	jq -e -R -n --slurpfile known "$ROOT/data/easy-vqa/answers.json" '[inputs | split("\t")] |
 		all(.[0] as $answer | $known[0] | index($answer)) and (map(.[1] | tonumber) | . == (sort | reverse) and .[0] <= 1 and .[4] >= 0)' <answers
 	fails_with 2 'usage: pipelines/ask CHECKPOINT IMAGE.png QUESTION' ask "$SNAP/sparse"
+	fails_with 2 'pipelines/ask: the question is empty' ask "$SNAP/sparse" picture.png ' '
 	run -1 ask "$SNAP/sparse" none.png 'what color is the shape?'
 	[ "$output" = 'vqa-gridfeat: none.png: cannot open: No such file or directory' ]
 }
@@ -149,6 +150,8 @@ group_ended() {
 	fails_with 2 "EPOCHS is '2', BATCH '0': expected whole numbers from 1" env BATCH=0 "$ROOT/pipelines/train-sparse"
 	fails_with 2 "RANKS is '3', BATCH '32': expected a whole number from 1, and a batch that so many share evenly" env RANKS=3 "$ROOT/pipelines/train-sparse"
 	fails_with 2 "RANKS is '0', BATCH '32': expected a whole number from 1, and a batch that so many share evenly" env RANKS=0 "$ROOT/pipelines/train-sparse"
+	fails_with 1 "data/nosuch: no data set of that name; expected DATA=easy-vqa or vqa2, or a folder as vqa-pipelines(7) describes it" \
+		env DATA=nosuch "$ROOT/pipelines/train-sparse"
 	fails_with 2 "COMPAT: the reference has no RANKS; expected one of the two" env RANKS=2 COMPAT=1 "$ROOT/pipelines/train-sparse"
 }
 
