@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -159,6 +160,15 @@ check_value(const struct store *s, const char *id, int id_n, const MDB_val *valu
 	return 0;
 }
 
+/* All of a value is read from the disk at once: LMDB, which expects that the next one lies elsewhere, lets single pages come as they are touched. */
+static void
+fetch(const MDB_val *value)
+{
+	const uintptr_t data = (uintptr_t)value->mv_data, page = data - data % (uintptr_t)sysconf(_SC_PAGESIZE);
+
+	madvise((void *)page, data + value->mv_size - page, MADV_WILLNEED);
+}
+
 int
 store_get(struct store *s, const char *id, size_t n, struct features *f, struct err *err)
 {
@@ -173,6 +183,7 @@ store_get(struct store *s, const char *id, size_t n, struct features *f, struct 
 		return 0;
 	if (code)
 		return lmdb_fault(s, code, "cannot read", err);
+	fetch(&value);
 	if (check_value(s, id, (int)n, &value, &head, err) ||
 	    features_room(f, (int)head.regions, (int)head.columns, (int)head.type, err))
 		return -1;
