@@ -8,19 +8,20 @@ import subprocess
 
 HERTZ = 499
 
-# The first that a sample's function, or else its library, fits. Kernels that oneDNN makes at run time have no name; what our own products
-# (lib/op/cpu/amx.c, dot.c) do before, between and after is theirs.
-OWN_PRODUCTS = r'^(multiply|pack(_|\b)|turn_|copy_rows|copy_odd_rows|strips_of|finish_block)'
-CLASSES = [
-    ('GEMM', OWN_PRODUCTS),
+# The first that a sample's function fits; what our own products (lib/op/cpu/amx.c, dot.c) do before, between and after is theirs.
+FUNCTIONS = [
+    ('GEMM', r'^(multiply|pack(_|\b)|turn_|copy_rows|copy_odd_rows|strips_of|finish_block)|dnnl|gemm|brgemm|jit'),
     ('attention', r'attention|entmax|easy|softmax|span|tile|scores|^weights\b'),
     ('layer norm', r'layernorm|normali[sz]e|gain_bias|scale_shift|(forward|backward)_row'),
     ('activation, rounding', r'activat|gelu|erf|tanh|finish|narrow|_round\b'),
     ('optimizer', r'lamb|^moments|^move\b|^block\b|adamw|lookahead|sumsq|clamp|clip'),
     ('dropout', r'dropout|philox|^draw\b|^keep|cpu_drop'),
     ('sums, copies', r'columns|embedding|gather|average|cpu_add|memcpy|memmove|memset'),
-    ('GEMM', r'dnnl|gemm|brgemm|jit|^\[unknown\]|//anon|perf-\d+\.map'),
-    ('threads waiting', r'gomp|libgomp'),
+]
+# Or else its library: kernels that oneDNN makes at run time have no name, and lie in none.
+LIBRARIES = [
+    ('GEMM', r'dnnl|^\[unknown\]|//anon|perf-\d+\.map'),
+    ('threads waiting', r'gomp'),
     ('kernel', r'\[kernel|\[k\]|kallsyms|vmlinux'),
 ]
 
@@ -34,8 +35,8 @@ def missing():
 
 
 def class_of(function, library):
-    for text in ([] if function == '[unknown]' else [function]) + [library]:
-        for name, pattern in CLASSES:
+    for text, classes in (function, FUNCTIONS), (library, LIBRARIES):
+        for name, pattern in classes:
             if re.search(pattern, text):
                 return name
     return 'other'
