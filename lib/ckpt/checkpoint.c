@@ -33,7 +33,10 @@ checkpoint_path(char *path, size_t size, const char *name, struct err *err)
 		return err_set(err, "'%.100s…': the name is too long", name);
 	if (is_folder(name)) {
 		snprintf(path, size, "%s/LAST.safetensors", name);
-		return is_file(path) ? 0 : err_set(err, "%s: a folder without LAST.safetensors: no snapshot was saved in it", name);
+		return is_file(path)
+		               ? 0
+		               : err_set(err, "%s: a folder without LAST.safetensors: no snapshot was saved in it",
+		                         name);
 	}
 	snprintf(path, size, "%s", name);
 	if (is_file(path))
