@@ -60,33 +60,37 @@ cpu_linear(const struct linear *l)
 	                              .precision = precision });
 }
 
-/* dbias += the sums of columns [from, to) of dout (N, O), a row after the other: the same order for any number of threads. */
-VECTOR static void
-sum_columns(const struct linear_backward *l, size_t from, size_t to)
-{
-	for (int r = 0; r < l->N; r++)
-		for (size_t i = from; i < to; i++)
-			l->dbias[i] += l->dout[(size_t)r * (size_t)l->O + i];
-}
-
 enum { COLUMNS = 64 };
 
-/* The same of COLUMNS columns, which are rounded in passing. */
-VECTOR static void
-sum_and_round_columns(const struct linear_backward *l, bf16 *twin, size_t from)
+/*
+ * dbias += the sums of n columns of dout (N, O), at most COLUMNS, a row after the other: the same order for any number of threads.
+ * twin, if not NULL, (N, O): those columns written, rounded.
+ */
+static inline __attribute__((always_inline)) void
+take_columns(const struct linear_backward *l, bf16 *twin, size_t from, size_t n)
 {
 	float sum[COLUMNS];
 
-	memcpy(sum, l->dbias + from, sizeof sum);
+	memcpy(sum, l->dbias + from, n * sizeof *sum);
 	for (int r = 0; r < l->N; r++) {
 		const size_t at = (size_t)r * (size_t)l->O + from;
 
-		for (int i = 0; i < COLUMNS; i++) {
-			sum[i] += l->dout[at + (size_t)i];
-			twin[at + (size_t)i] = float_to_bfloat(l->dout[at + (size_t)i]);
-		}
+		for (size_t i = 0; i < n; i++)
+			sum[i] += l->dout[at + i];
+		for (size_t i = 0; twin && i < n; i++)
+			twin[at + i] = float_to_bfloat(l->dout[at + i]);
 	}
-	memcpy(l->dbias + from, sum, sizeof sum);
+	memcpy(l->dbias + from, sum, n * sizeof *sum);
+}
+
+/* Nearly all are so many, which the compiler should know. */
+VECTOR static void
+sum_and_round_columns(const struct linear_backward *l, bf16 *twin, size_t from)
+{
+	if (from + COLUMNS <= (size_t)l->O)
+		take_columns(l, twin, from, COLUMNS);
+	else
+		take_columns(l, twin, from, (size_t)l->O - from);
 }
 
 /* dbias, and dout in the precision of the products; NULL when there is no memory for it. */
@@ -99,16 +103,8 @@ take_gradient(const struct linear_backward *l)
 	if (!l->add_weight)
 		memset(l->dbias, 0, O * sizeof *l->dbias);
 #pragma omp parallel for schedule(static) if (n > PARALLEL_LEAST)
-	for (size_t from = 0; from < O; from += COLUMNS) {
-		if (out && from + COLUMNS <= O)
-			sum_and_round_columns(l, out, from);
-		else
-			sum_columns(l, from, from + COLUMNS < O ? from + COLUMNS : O);
-	}
-	if (out && O % COLUMNS)
-		for (int r = 0; r < l->N; r++)
-			cpu_narrow_row(out + (size_t)r * O + O / COLUMNS * COLUMNS,
-			               l->dout + (size_t)r * O + O / COLUMNS * COLUMNS, O % COLUMNS);
+	for (size_t from = 0; from < O; from += COLUMNS)
+		sum_and_round_columns(l, out, from);
 	return l->precision == PRECISION_BF16 ? (const void *)out : l->dout;
 }
 

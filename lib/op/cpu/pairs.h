@@ -38,13 +38,6 @@ lesser(int a, int b)
 	return a < b ? a : b;
 }
 
-/* Up to 32 elements, zeros after the first n. */
-DOT_INLINE static __m512i
-load(const bf16 *at, int n)
-{
-	return _mm512_maskz_loadu_epi16(n >= LINE ? ~0u : n <= 0 ? 0 : (1u << n) - 1, at);
-}
-
 /* 16 rows of 16 pairs: in each step, what is `apart` rows and columns off the diagonal changes places. */
 DOT_INLINE static void
 transpose(__m512i row[LANES])
@@ -79,11 +72,18 @@ pair(__m512i out[2], __m512i first, __m512i second)
 	out[1] = _mm512_permutex2var_epi16(first, _mm512_add_epi16(each, _mm512_set1_epi16(LANES)), second);
 }
 
-/* Row k of a matrix (K, N) from column n on; nothing where there is no such row. */
+/* 32 columns of row k of a matrix (K, N) from n on; zeros where it has none. */
 DOT_INLINE static __m512i
 row_from(const bf16 *at, int K, int N, int k, int n)
 {
-	return k < K ? load(at + (size_t)k * (size_t)N + n, N - n) : _mm512_setzero_si512();
+	const int there = N - n;
+
+	if (k >= K)
+		return _mm512_setzero_si512();
+	return _mm512_maskz_loadu_epi16(there >= LINE ? ~0u
+	                                : there <= 0  ? 0
+	                                              : (1u << there) - 1,
+	                                at + (size_t)k * (size_t)N + n);
 }
 
 /* far: past the caches, where it is a whole line; a fence must follow before others may read it. */
